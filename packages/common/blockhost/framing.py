@@ -98,15 +98,12 @@ def call(
     """One request, one answer, on a connection of its own.
 
     Raises:
-        FrameError: the answer breaks the framing or is not an object.
-        OSError: nobody listens, or no answer came within `timeout` seconds.
+        FrameError: the answer breaks the framing, is not an object, or took over `timeout` seconds.
+        OSError: nobody listens.
     """
     with connect(path, timeout=timeout) as connection:
         send_frame(connection, request, max_bytes=max_bytes)
-        try:
-            answer = receive_frame(connection, max_bytes=max_bytes, deadline_s=timeout)
-        except TimeoutError:
-            raise TimeoutError(f"{path}: no answer within {timeout:g} s") from None
+        answer = receive_frame(connection, max_bytes=max_bytes, deadline_s=timeout)
     if not isinstance(answer, dict):
         raise FrameError("the answer is not an object" if answer is not None else "no answer")
     return answer

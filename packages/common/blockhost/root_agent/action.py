@@ -1,0 +1,156 @@
+"""`@action`: one privileged operation whose parameter types are the allow-list.
+
+    @action(resource="bridge")
+    def ip6_route_add(address: HostAddress, dev: BridgePort) -> None: ...
+
+    ACTIONS = {"ip6-route-add": ip6_route_add}
+
+The annotations are called with what the request holds; a ValueError there refuses the request
+before anything runs. Parameters without a default are required, unknown ones are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from blockhost.errors import RootAgentError
+from blockhost.root_agent.values import Text
+
+Handler = Callable[..., "dict[str, Any] | None"]
+
+#: The accounts that may call an action unless it says otherwise.
+DEFAULT_CALLERS = ("root", "blockhost")
+#: Parameters of plain handlers (not typed by `@action`) that must not reach the log.
+SECRET_WORDS = ("key", "secret", "password", "passphrase", "token", "mnemonic", "signature")
+LONGEST_LOGGED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: `make` builds its value from JSON or raises ValueError."""
+
+    name: str
+    make: Callable[[Any], Any]
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An operation with what the server must know to call it."""
+
+    handler: Handler
+    parameters: tuple[Parameter, ...]
+    callers: tuple[str, ...] = DEFAULT_CALLERS
+    #: Calls with the same resource run one after another; `{name}` is filled from the parameters.
+    resource: str = ""
+    #: May take seconds: runs in workers of its own, so that quick actions never wait for it.
+    is_slow: bool = False
+    #: Changes nothing: its log line needs no fsync before it runs.
+    only_reads: bool = False
+    is_plain: bool = field(default=False)
+
+    def build(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Typed arguments for the handler.
+
+        Raises:
+            RootAgentError: names the parameter and what is expected; never the value.
+        """
+        if self.is_plain:
+            return {"params": dict(params)}
+        known = {parameter.name for parameter in self.parameters}
+        if unknown := sorted(set(params) - known):
+            raise RootAgentError(f"unknown parameter {_shown(unknown[0])}")
+        arguments = {}
+        for parameter in self.parameters:
+            if parameter.name not in params:
+                if parameter.is_required:
+                    raise RootAgentError(f"missing parameter {parameter.name}")
+                continue
+            try:
+                arguments[parameter.name] = parameter.make(params[parameter.name])
+            except ValueError as error:
+                raise RootAgentError(f"{parameter.name}: {error}") from None
+        return arguments
+
+    def lock_name(self, arguments: Mapping[str, Any]) -> str:
+        """What this call must have for itself, or "" when nothing."""
+        return self.resource.format_map(arguments) if self.resource else ""
+
+    def __call__(self, **arguments: Any) -> dict[str, Any]:
+        return self.handler(**arguments) or {}
+
+
+@overload
+def action(handler: Handler, /) -> Action: ...
+@overload
+def action(
+    *,
+    callers: tuple[str, ...] = ...,
+    resource: str = ...,
+    is_slow: bool = ...,
+    only_reads: bool = ...,
+) -> Callable[[Handler], Action]: ...
+def action(handler: Handler | None = None, /, **options: Any) -> Action | Callable[[Handler], Action]:
+    """Make an Action of a function. Every parameter needs an annotation that refuses bad values."""
+
+    def make(function: Handler) -> Action:
+        return Action(function, tuple(_parameters(function)), **options)
+
+    return make(handler) if handler is not None else make
+
+
+def plain(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> Action:
+    """Accept a contract handler `(params) -> {"ok": bool, …}`; it checks its parameters itself."""
+
+    def call(params: dict[str, Any]) -> dict[str, Any]:
+        answer = handler(params)
+        if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+            raise RootAgentError("the action did not answer with ok: true or false")
+        if not answer["ok"]:
+            raise RootAgentError(str(answer.get("error", "the action failed")))
+        return {key: value for key, value in answer.items() if key != "ok"}
+
+    return Action(call, (), is_slow=True, is_plain=True)
+
+
+def redacted(params: Mapping[str, Any], action: Action | None = None) -> dict[str, Any]:
+    """What the log may show of a request's parameters."""
+    if action is None:  # nothing is known about it, so nothing but the names is shown
+        return {_shown(name): "…" for name in list(params)[:16]}
+    kinds = {parameter.name: parameter.make for parameter in action.parameters}
+    return {_shown(name): _loggable(name, value, kinds.get(name)) for name, value in list(params.items())[:32]}
+
+
+def _parameters(function: Handler) -> list[Parameter]:
+    hints = typing.get_type_hints(function)
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in hints or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{function.__name__}: parameter {name} has no type of its own")
+        kind = hints[name]
+        # A bare str or dict would accept anything: the type must be one that can refuse.
+        if not isinstance(kind, type) or kind.__module__ == "builtins":
+            raise TypeError(f"{function.__name__}: the type of {name} does not restrict its values")
+        found.append(Parameter(name, kind, parameter.default is parameter.empty))
+    return found
+
+
+def _loggable(name: str, value: Any, kind: Any) -> Any:
+    if any(word in name.lower() for word in SECRET_WORDS):
+        return "[redacted]"
+    text = value if isinstance(value, str) else json.dumps(value, default=repr)
+    is_long = isinstance(kind, type) and issubclass(kind, Text) and kind.IS_LONG
+    if is_long or len(text) > LONGEST_LOGGED:
+        raw = text.encode("utf-8", "surrogatepass")
+        return f"[{len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}]"
+    return value
+
+
+def _shown(name: object) -> str:
+    return ascii(str(name)[:40])[1:-1]
