@@ -19,7 +19,7 @@ import shutil
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,68 +27,26 @@ from blockhost import command
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.fields import Fields, load_json_document
 from blockhost.files import make_dir, write_atomic, write_json
-from blockhost.nginx_config import Directive, Expression, directive, render
-from blockhost.paths import at, is_dry_run, log_dir, root, web_dir, wizard_run_dir
+from blockhost.nginx_config import directive, render
+from blockhost.nginx_layout import (
+    MARKER,
+    FinalSite,
+    Ports,
+    SetupSite,
+    Site,
+    acme_webroot,
+    check_values,
+    render_site,
+)
+from blockhost.paths import at, is_dry_run, log_dir, root
+
+__all__ = ["FinalSite", "Ports", "SetupSite", "Site", "acme_webroot", "activate", "current_site", "is_live"]
 
 log = logging.getLogger(__name__)
 
 RELOAD_DEADLINE_S = 15.0
-MARKER = "/.well-known/blockhost-site"
-ADMIN_PREFIX = "/admin"
-#: Requests that belong to the wizard while the final site still carries it.
-WIZARD_ROUTES = ("/login", "/logout", "/wizard/", "/api/", "/static/", "/healthz")
-
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]{2,45}\]?")
-_PREFIX = re.compile(r"(/[a-z0-9][a-z0-9_-]{0,63}){1,4}")
-_TAKEN = ("/api", "/wizard", "/static", "/login", "/logout", "/healthz", "/signup.html")
 _GENERATION = re.compile(r"generation-(\d{6,})")
 _SITES = re.compile(r"include\s+\S*/sites-enabled/\*\S*\s*;")
-
-
-@dataclass(frozen=True, slots=True)
-class SetupSite:
-    """Everything goes to the wizard."""
-
-    cert_file: Path
-    key_file: Path
-    host_names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FinalSite:
-    """Visitors see the signup page; `path_prefix` leads to the admin panel.
-
-    While `wizard` is true, the wizard's own routes still reach it, so that its last page can
-    show how validation went.
-    """
-
-    cert_file: Path
-    key_file: Path
-    host_names: tuple[str, ...] = ()
-    path_prefix: str = ADMIN_PREFIX
-    wizard: bool = False
-
-
-Site = SetupSite | FinalSite
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where nginx listens and where the panel does; only a dry run moves them."""
-
-    https: int = 443
-    http: int = 80
-    admin: int = 8443
-
-    @classmethod
-    def here(cls) -> Ports:
-        if not is_dry_run():
-            return cls()
-        return cls(
-            https=int(os.environ.get("BLOCKHOST_HTTPS_PORT") or 8443),
-            http=int(os.environ.get("BLOCKHOST_HTTP_PORT") or 8080),
-            admin=int(os.environ.get("BLOCKHOST_ADMIN_PORT") or 8444),
-        )
 
 
 def site_dir() -> Path:
@@ -101,11 +59,6 @@ def main_file() -> Path:
     return at("/etc/nginx/nginx.conf")
 
 
-def acme_webroot() -> Path:
-    """Where a certificate authority's challenges are answered from, over plain HTTP."""
-    return at("/var/www/blockhost-acme")
-
-
 def activate(site: Site) -> None:
     """Make `site` live; idempotent, and safe to repeat after a kill at any point.
 
@@ -113,7 +66,7 @@ def activate(site: Site) -> None:
         ConfigError: the site is not acceptable to nginx, or did not answer; what was live
             before is live again.
     """
-    _check(site)
+    check_values(site)
     with _exclusive():
         _enable()
         before = _last_proven()
@@ -160,7 +113,7 @@ def is_live(site: Site) -> bool:
         generation = _current()
         if generation is None or not _holds(generation, site):
             return False
-        _prove(site, generation, deadline_s=2.0)
+        _prove(site, generation, deadline_s=0.5)
     except (BlockhostError, OSError):
         return False
     return True
@@ -171,163 +124,6 @@ def without_wizard() -> None:
     site = current_site()
     if isinstance(site, FinalSite) and site.wizard:
         activate(replace(site, wizard=False))
-
-
-def render_site(site: Site, generation: str) -> str:
-    """The site's configuration for the http block. `generation` is its name, served on loopback."""
-    ports = Ports.here()
-    return "# Written by blockhost; changes are lost.\n" + render(
-        [
-            directive("limit_conn_zone", Expression("$binary_remote_addr"), "zone=blockhost:2m"),
-            directive("server", block=_plain_server(ports)),
-            directive("server", block=_tls_server(site, generation, ports)),
-        ]
-    )
-
-
-# --- rendering -----------------------------------------------------------------------------
-
-
-def _plain_server(ports: Ports) -> Iterator[Directive]:
-    """Port 80 redirects and answers ACME; it serves nothing else."""
-    yield from _listen(ports.http)
-    yield directive("server_name", "_")
-    yield from _limits("1k")
-    yield directive(
-        "location", "^~", "/.well-known/acme-challenge/",
-        block=[
-            directive("root", acme_webroot()),
-            directive("default_type", "text/plain"),
-            directive("try_files", Expression("$uri"), "=404"),
-        ],
-    )  # fmt: skip
-    port = "" if ports.https == 443 else f":{ports.https}"
-    target = Expression(f"https://$host{port}$request_uri")
-    yield directive("location", "/", block=[directive("return", "308", target)])
-
-
-def _tls_server(site: Site, generation: str, ports: Ports) -> Iterator[Directive]:
-    yield from _listen(ports.https, "ssl")
-    yield directive("server_name", *(name.strip("[]") for name in site.host_names), "_")
-    yield directive("ssl_certificate", site.cert_file)
-    yield directive("ssl_certificate_key", site.key_file)
-    yield directive("ssl_protocols", "TLSv1.2", "TLSv1.3")
-    yield directive("ssl_session_cache", "shared:blockhost:2m")
-    yield directive("ssl_session_tickets", "off")
-    yield from _limits("64k")
-    yield directive(
-        "location", "=", MARKER,
-        block=[
-            directive("allow", "127.0.0.1"), directive("allow", "::1"), directive("deny", "all"),
-            directive("default_type", "text/plain"), directive("return", "200", generation),
-        ],
-    )  # fmt: skip
-    if isinstance(site, SetupSite):
-        yield from _wizard_locations(("/",))
-        return
-    if site.wizard:
-        yield from _wizard_locations(WIZARD_ROUTES)
-    yield from _panel_locations(site.path_prefix, ports)
-    yield directive("root", web_dir())
-    yield directive("index", "signup.html")
-    yield directive(
-        "location", "/",
-        block=[*_headers(static=True), directive("try_files", Expression("$uri"), Expression("$uri/"), "=404")],
-    )  # fmt: skip
-
-
-def _listen(port: int, *extra: str) -> Iterator[Directive]:
-    yield directive("listen", port, *extra, "default_server")
-    if Path("/proc/net/if_inet6").exists():
-        yield directive("listen", f"[::]:{port}", *extra, "default_server", "ipv6only=on")
-
-
-def _limits(body: str) -> Iterator[Directive]:
-    """Slow and greedy clients lose: short header and body times, small buffers, few connections."""
-    yield directive("server_tokens", "off")
-    yield directive("client_max_body_size", body)
-    yield directive("client_header_timeout", "10s")
-    yield directive("client_body_timeout", "15s")
-    yield directive("send_timeout", "30s")
-    yield directive("keepalive_timeout", "30s")
-    yield directive("reset_timedout_connection", "on")
-    yield directive("large_client_header_buffers", "4", "8k")
-    yield directive("limit_conn", "blockhost", "100")
-
-
-def _headers(*, static: bool = False) -> Iterator[Directive]:
-    """No HSTS: with a local authority, a browser that remembers it locks the operator out."""
-    for header in ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"):
-        yield directive("proxy_hide_header", header)
-    yield directive("add_header", "X-Content-Type-Options", "nosniff", "always")
-    yield directive("add_header", "X-Frame-Options", "DENY", "always")
-    yield directive("add_header", "Referrer-Policy", "no-referrer", "always")
-    if static:
-        policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'"
-        policy += "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-        yield directive("add_header", "Content-Security-Policy", policy, "always")
-
-
-def _wizard_locations(routes: tuple[str, ...]) -> Iterator[Directive]:
-    for route in routes:
-        match = ("^~",) if route.endswith("/") and route != "/" else () if route == "/" else ("=",)
-        yield directive("location", *match, route, block=_wizard_proxy())
-    events = [
-        *_wizard_proxy(),
-        directive("proxy_buffering", "off"),
-        directive("proxy_cache", "off"),
-        directive("gzip", "off"),
-        directive("proxy_read_timeout", "1h"),
-    ]
-    yield directive("location", "=", "/api/finalize/events", block=events)
-    restore = [*_wizard_proxy(), directive("client_max_body_size", "1m")]
-    yield directive("location", "=", "/api/restore-config", block=restore)
-
-
-def _wizard_proxy() -> list[Directive]:
-    return [*_proxy(f"http://unix:{wizard_run_dir() / 'wizard.sock'}:"), *_headers()]
-
-
-def _panel_locations(prefix: str, ports: Ports) -> Iterator[Directive]:
-    yield directive("location", "=", prefix, block=[directive("return", "308", f"{prefix}/")])
-    panel = [
-        *_proxy(f"http://127.0.0.1:{ports.admin}/"),  # the trailing slash strips the prefix
-        directive("proxy_set_header", "X-Forwarded-Prefix", prefix),
-        *_headers(),
-    ]
-    yield directive("location", "^~", f"{prefix}/", block=panel)
-
-
-def _proxy(upstream: str) -> Iterator[Directive]:
-    yield directive("proxy_pass", upstream)
-    yield directive("proxy_http_version", "1.1")
-    yield directive("proxy_set_header", "Host", Expression("$http_host"))
-    yield directive("proxy_set_header", "Connection", "")
-    # Replaced, not appended to: what a client claims about itself is worth nothing.
-    yield directive("proxy_set_header", "X-Forwarded-For", Expression("$remote_addr"))
-    yield directive("proxy_set_header", "X-Forwarded-Proto", "https")
-    yield directive("proxy_set_header", "X-Forwarded-Host", Expression("$http_host"))
-    yield directive("proxy_set_header", "X-Forwarded-Prefix", "")
-    yield directive("proxy_request_buffering", "on")
-
-
-# --- generations ---------------------------------------------------------------------------
-
-
-def _check(site: Site) -> None:
-    for name in site.host_names:
-        if not _HOST_NAME.fullmatch(name):
-            raise ConfigError("nginx site", "host_names", f"{name!r} is neither a host name nor an address")
-    for field in ("cert_file", "key_file"):
-        file: Path = getattr(site, field)
-        if not file.is_absolute() or not file.is_file():
-            raise ConfigError("nginx site", field, f"{file} is not a file")
-    if isinstance(site, FinalSite):
-        prefix = site.path_prefix
-        if not _PREFIX.fullmatch(prefix):
-            raise ConfigError("nginx site", "path_prefix", f"{prefix!r} is not a path such as /admin")
-        if any(prefix == taken or prefix.startswith(f"{taken}/") for taken in _TAKEN):
-            raise ConfigError("nginx site", "path_prefix", f"{prefix} belongs to another part of the site")
 
 
 @contextlib.contextmanager
@@ -414,15 +210,17 @@ def _document(site: Site) -> dict[str, Any]:
 
 
 def _test(generation: Path) -> None:
-    """`nginx -t` on everything as it would be: the main file with this candidate in our entry's place."""
+    """`nginx -t` on the whole: the main file, with this candidate in the place of our entry."""
     main = main_file().read_text()
-    others = (file for file in sorted(at("/etc/nginx/sites-enabled").iterdir()) if file.name != "blockhost.conf")
+    others = (
+        file for file in sorted(at("/etc/nginx/sites-enabled").iterdir()) if file.name != "blockhost.conf"
+    )
     sites = render(directive("include", file) for file in (*others, generation / "site.conf"))
     text, count = _SITES.subn(lambda _: sites, main)
     if count != 1:
         raise BlockhostError(
             f"{main_file()} does not include sites-enabled once",
-            hint="Restore Debian's: apt-get install --reinstall -o Dpkg::Options::=--force-confmiss nginx-common",
+            hint="Restore Debian's nginx.conf, from the package nginx-common",
         )
     candidate = generation / "candidate.main"
     write_atomic(candidate, text, mode=0o644)
@@ -457,7 +255,9 @@ def _prove(site: Site, generation: Path, *, deadline_s: float = RELOAD_DEADLINE_
         else:
             if answer == generation.name and certificate == _first_certificate(site.cert_file):
                 return
-            found = f"{answer[:40]!r} answered" if answer != generation.name else "another certificate is served"
+            found = (
+                f"{answer[:40]!r} answered" if answer != generation.name else "another certificate is served"
+            )
         if time.monotonic() > deadline:
             raise BlockhostError(f"nginx does not serve the new site ({found})", hint="journalctl -u nginx")
         time.sleep(0.02)
@@ -470,7 +270,7 @@ def _ask_marker(port: int) -> tuple[str, bytes]:
     connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=3, context=context)
     try:
         connection.connect()
-        certificate = connection.sock.getpeercert(binary_form=True) or b""  # type: ignore[union-attr]
+        certificate = connection.sock.getpeercert(binary_form=True) or b""
         connection.request("GET", MARKER)
         return connection.getresponse().read(200).decode("ascii", "replace"), certificate
     finally:
@@ -499,7 +299,7 @@ def _current() -> Path | None:
     link = site_dir() / "current"
     if not link.is_symlink():
         return None
-    generation = site_dir() / os.readlink(link)
+    generation = site_dir() / link.readlink()
     return generation if generation.is_dir() else None
 
 
@@ -542,8 +342,8 @@ def _sync(directory: Path) -> None:
 def _refused(error: BaseException) -> ConfigError:
     detail = str(error)
     stderr = getattr(error, "stderr", "")
-    emergencies = [line for line in stderr.splitlines() if "[emerg]" in line]
-    if emergencies:
-        detail = emergencies[0].split("[emerg]", 1)[1].strip()
-    detail = detail.replace(str(root()), "/") if str(root()) != "/" else detail
+    if emergency := re.search(r"\[emerg\] (?:\d+#\d+: )?(.+)", stderr):
+        detail = emergency[1]
+    if root() != Path("/"):
+        detail = detail.replace(str(root()), "")
     return ConfigError("nginx site", "", detail, hint=getattr(error, "hint", ""))
