@@ -141,7 +141,7 @@ class FrameServer:
     ) -> None:
         self.path = path
         self._handler = handler
-        self._listener = _listen(path, mode, group, backlog)
+        self._listener = listen(path, mode, group, backlog)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=path.stem)
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
@@ -195,7 +195,8 @@ class FrameServer:
                 self._open.discard(connection)
 
 
-def _listen(path: Path, mode: int, group: str | None, backlog: int) -> socket.socket:
+def listen(path: Path, mode: int, group: str | None, backlog: int) -> socket.socket:
+    """A listening socket at `path`; a file left by a dead process is replaced, a live listener is not."""
     _clear_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     # The umask makes the socket unreachable for others from its first instant.

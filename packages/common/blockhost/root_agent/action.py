@@ -124,7 +124,9 @@ def redacted(params: Mapping[str, Any], action: Action | None = None) -> dict[st
     if action is None:  # nothing is known about it, so nothing but the names is shown
         return {_shown(name): "…" for name in list(params)[:16]}
     kinds = {parameter.name: parameter.make for parameter in action.parameters}
-    return {_shown(name): _loggable(name, value, kinds.get(name)) for name, value in list(params.items())[:32]}
+    return {
+        _shown(name): _loggable(name, value, kinds.get(name)) for name, value in list(params.items())[:32]
+    }
 
 
 def _parameters(function: Handler) -> list[Parameter]:

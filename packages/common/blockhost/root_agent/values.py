@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 #: Roles of the addressbook that the system itself fills.
 RESERVED_WALLETS = frozenset({"admin", "server", "dev", "broker"})
 #: First words of a path that other parts of the site answer.
-RESERVED_PREFIXES = frozenset({"wizard", "api", "static", "login", "logout", "healthz", ".well-known", "signup"})
+RESERVED_PREFIXES = frozenset({"wizard", "api", "static", "login", "logout", "healthz"})
 
 
 class Text(str):
@@ -115,14 +115,14 @@ class WalletName(Text):
 
 
 class PathPrefix(Text):
-    """Where the admin panel is served: one path segment, like /admin."""
+    """Where the admin panel is served, like /admin: what nginx_site accepts."""
 
-    PATTERN = r"/[a-z0-9][a-z0-9-]{0,31}"
-    EXPECTED = "a slash and 1 to 32 of the characters a-z 0-9 -"
+    PATTERN = r"(?:/[a-z0-9][a-z0-9_-]{0,63}){1,4}"
+    EXPECTED = "a path such as /admin, of the characters a-z 0-9 _ -"
 
     @classmethod
     def normal(cls, value: str) -> str:
-        if value.strip("/") in RESERVED_PREFIXES:
+        if value.split("/")[1] in RESERVED_PREFIXES:
             raise ValueError("expected a path that no other page uses")
         return value
 

@@ -1,0 +1,89 @@
+"""`blockhost-agent`: call the root agent by hand, and check its log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from blockhost.errors import BlockhostError
+from blockhost.root_agent import call
+from blockhost.root_agent.audit import log_path, verify
+from blockhost.root_agent.loader import load_actions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0: done; 1: refused, failed, or the log is damaged; 2: usage."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except (BlockhostError, OSError) as error:
+        print(f"blockhost-agent: {error}", file=sys.stderr)
+        if hint := getattr(error, "hint", ""):
+            print(f"  {hint}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="blockhost-agent", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = verbs.add_parser("call", help="run one action")
+    one.add_argument("action")
+    one.add_argument("params", nargs="*", metavar="key=value", help="a value is JSON, or else a string")
+    one.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    one.set_defaults(run=_call)
+    verbs.add_parser("list", help="the actions with their parameters").set_defaults(run=_list)
+    log = verbs.add_parser("log", help="the agent's hash-chained log").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    check = log.add_parser("verify", help="follow the chain")
+    check.add_argument("--head", default="", metavar="HASH", help="a head noted earlier: finds a cut-off end")
+    check.add_argument("--file", type=Path, default=None, metavar="PATH")
+    check.set_defaults(run=_verify)
+    return parser
+
+
+def _call(options: argparse.Namespace) -> int:
+    params = dict(_pair(text) for text in options.params)
+    print(json.dumps(call(options.action, timeout=options.timeout, **params), indent=2))
+    return 0
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise BlockhostError(f"{text!r}: expected key=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _list(_: argparse.Namespace) -> int:
+    loaded = load_actions()
+    for name, action in sorted(loaded.actions.items()):
+        words = [
+            f"{parameter.name}" if parameter.is_required else f"[{parameter.name}]"
+            for parameter in action.parameters
+        ]
+        print(" ".join([name, *(words or (["…"] if action.is_plain else []))]))
+    for problem in loaded.problems:
+        print(f"blockhost-agent: {problem}", file=sys.stderr)
+    return 1 if loaded.problems else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    path = options.file or log_path()
+    verdict = verify(path, head=options.head)
+    if verdict.problem:
+        print(f"{path}: {verdict.problem} ({verdict.count} entries before it are sound)", file=sys.stderr)
+        return 1
+    print(f"{verdict.count} entries, head {verdict.head.sequence} {verdict.head.hash}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
