@@ -133,9 +133,7 @@ def verify(guess: str) -> Outcome:
             return Outcome.EXPIRED
         if code.locked or code.attempts >= MAX_ATTEMPTS:
             return Outcome.LOCKED
-        counted = replace(
-            code, attempts=code.attempts + 1, attempts_this_boot=code.attempts_this_boot + 1
-        )
+        counted = replace(code, attempts=code.attempts + 1, attempts_this_boot=code.attempts_this_boot + 1)
         counted = replace(counted, locked=counted.attempts >= MAX_ATTEMPTS)
         _save(counted)
         if hmac.compare_digest(normalize(guess).encode(), code.code.encode()):

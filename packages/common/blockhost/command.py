@@ -238,5 +238,3 @@ def _as_bytes(stdin: str | bytes | Secret | None) -> bytes | None:
     if isinstance(stdin, Secret):
         stdin = stdin.reveal()
     return stdin.encode() if isinstance(stdin, str) else stdin
-
-

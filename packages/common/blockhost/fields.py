@@ -138,7 +138,7 @@ def type_name(value: object) -> str:
 
 
 def _kind_name(kind: type) -> str:
-    return {dict: "object", list: "list"}.get(kind, kind.__name__)
+    return "object" if kind is dict else kind.__name__
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -53,7 +53,9 @@ class Redactor:
         for value in values:
             text = value.reveal() if isinstance(value, Secret) else value
             # A program prints a multi-line secret (a PEM key) line by line.
-            found.update(part for part in (text, *text.splitlines()) if len(part.strip()) >= SHORTEST_REDACTED)
+            found.update(
+                part for part in (text, *text.splitlines()) if len(part.strip()) >= SHORTEST_REDACTED
+            )
         self._values = sorted(found, key=len, reverse=True)
 
     def redact(self, text: str) -> str:

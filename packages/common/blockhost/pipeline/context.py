@@ -117,5 +117,3 @@ class SilentReporter:
 
     def intent(self, data: dict[str, Any]) -> None:
         raise StepFailed("an irreversible effect was attempted outside a run")
-
-

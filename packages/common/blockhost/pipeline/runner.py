@@ -199,5 +199,3 @@ def public(record: Record) -> dict[str, Any]:
     if record.data is not None:
         shown["data"] = record.data
     return shown
-
-

@@ -40,7 +40,8 @@ class Dispatcher:
         self._lanes.submit(lambda: self._begin(payload, peer, reply))
 
     def _begin(self, payload: bytes, peer: Peer, reply: Reply) -> None:
-        name, params = "", {}
+        name = ""
+        params: dict[str, Any] = {}
         try:
             name, params = _parse(payload)
             action = self._permitted(name, peer)

@@ -88,7 +88,7 @@ def _load(file: Path, name: str) -> ModuleType:
 def _read_trusted(file: Path) -> bytes:
     """The text of a file that only root can change."""
     for place in (file.resolve().parent, file.parent):
-        _require_trusted(os.stat(place), place)
+        _require_trusted(place.stat(), place)
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as opened:
         found = os.fstat(descriptor)

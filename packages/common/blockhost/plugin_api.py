@@ -1,0 +1,143 @@
+"""The contract with a plugin's wizard module, as code.
+
+A module is looked at once and complained about once, completely. Bare tuples, which older
+plugins return as steps, are wrapped here and nowhere else: their `False` must not pass as success.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+from blockhost.errors import ManifestError, StepFailed
+from blockhost.manifest import STEP_ID
+from blockhost.pipeline.context import StepContext
+from blockhost.pipeline.step import Step
+
+PluginKind = Literal["engine", "provisioner"]
+
+REQUIRED: Mapping[PluginKind, tuple[str, ...]] = {
+    "engine": (
+        "blueprint",
+        "get_finalization_steps",
+        "get_post_finalization_steps",
+        "get_summary_data",
+        "get_summary_template",
+    ),
+    "provisioner": ("blueprint", "get_finalization_steps", "get_summary_data", "get_summary_template"),
+}
+
+OPTIONAL_CALLABLES = (
+    "get_ui_params",
+    "get_progress_steps_meta",
+    "validate_address",
+    "validate_signature",
+    "recover_signer",
+    "get_wallet_template",
+    "encrypt_config",
+    "decrypt_config",
+    "get_setup_actions",
+    "get_checks",
+    "parse_answers",
+    "answers_schema",
+    "to_form",
+)
+
+
+@runtime_checkable
+class WizardModule(Protocol):
+    """What every plugin's wizard module exports; optional exports are asked for with `export`."""
+
+    blueprint: Any
+
+    def get_finalization_steps(self) -> Sequence[Any]: ...
+
+    def get_summary_data(self, session: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def get_summary_template(self) -> str: ...
+
+
+SetupAction = Callable[[StepContext, dict[str, Any]], dict[str, Any]]
+
+
+def as_wizard_module(module: ModuleType, *, kind: PluginKind) -> WizardModule:
+    """Accept a module that keeps the contract.
+
+    Raises:
+        ManifestError: names everything that it lacks or has in the wrong shape.
+    """
+    faults = [f"lacks {name}" for name in REQUIRED[kind] if not hasattr(module, name)]
+    for name in (*REQUIRED[kind], *OPTIONAL_CALLABLES):
+        value = getattr(module, name, None)
+        if value is not None and name != "blueprint" and not callable(value):
+            faults.append(f"{name} is not a function")
+    # Known by shape, not by class: the common library does not import Flask.
+    blueprint = getattr(module, "blueprint", None)
+    if blueprint is not None and not all(hasattr(blueprint, part) for part in ("name", "register")):
+        faults.append("blueprint is not a flask.Blueprint")
+    if faults:
+        raise ManifestError(module.__name__, "", "; ".join(faults))
+    return cast(WizardModule, module)
+
+
+def export(module: WizardModule, name: str) -> Callable[..., Any] | None:
+    """An optional export of a wizard module, or None."""
+    function = getattr(module, name, None)
+    return function if callable(function) else None
+
+
+def as_steps(items: object, *, owner: str) -> tuple[Step, ...]:
+    """The steps that a plugin returned: `Step` objects, or bare tuples, wrapped.
+
+    Raises:
+        ManifestError: names `owner`, the position, and what is wrong.
+    """
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
+        raise ManifestError(owner, "", f"expected a list of steps, got {type(items).__name__}")
+    steps = tuple(_as_step(item, owner, index) for index, item in enumerate(items))
+    seen: set[str] = set()
+    for step in steps:
+        if step.id in seen:
+            raise ManifestError(owner, step.id, "two steps have this id")
+        seen.add(step.id)
+    return steps
+
+
+def _as_step(item: object, owner: str, index: int) -> Step:
+    if isinstance(item, Step):
+        if not STEP_ID.fullmatch(item.id):
+            raise ManifestError(owner, f"[{index}]", f"expected a step id, got {item.id!r}")
+        return item
+    if not isinstance(item, tuple) or len(item) not in (3, 4):
+        raise ManifestError(
+            owner, f"[{index}]", f"expected a Step or (id, label, func[, hint]), got {type(item).__name__}"
+        )
+    step_id, label, function, hint = (*item, "")[:4]
+    if not isinstance(step_id, str) or not re.fullmatch(STEP_ID, step_id):
+        raise ManifestError(owner, f"[{index}]", f"expected a step id, got {step_id!r}")
+    if not isinstance(label, str) or not callable(function):
+        raise ManifestError(owner, step_id, "expected (id, label, func[, hint])")
+    return Step(step_id, label, apply=_adapt(step_id, function), hint=str(hint or ""), timeout_s=1800)
+
+
+def _adapt(step_id: str, function: Callable[[dict[str, Any]], Any]) -> Callable[[StepContext], None]:
+    """Wrap `func(config) -> (ok, error)`."""
+
+    def apply(context: StepContext) -> None:
+        outcome = function(context.config)
+        data = context.config.pop(f"_step_result_{step_id}", None)
+        if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[0], bool):
+            raise StepFailed(
+                f"step {step_id} returned {type(outcome).__name__}, expected (bool, str or None)"
+            )
+        ok, error = outcome
+        if not ok:
+            raise StepFailed(str(error or f"step {step_id} failed without a reason"))
+        if data is not None:
+            if not isinstance(data, dict):
+                raise StepFailed(f"_step_result_{step_id} is {type(data).__name__}, expected dict")
+            context.result(data)
+
+    return apply
