@@ -19,6 +19,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from blockhost import paths
 from blockhost.errors import DamagedFile
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ PREVIOUS = ".previous"
 def write_atomic(
     path: Path, data: str | bytes, *, mode: int, owner: str | None = None, group: str | None = None
 ) -> None:
-    """Replace `path` durably. `owner` and `group` apply when we are root (a dry run is not).
+    """Replace `path` durably. `owner` and `group` apply to the appliance's own root, as root.
 
     Raises:
         OSError: nothing was changed.
@@ -168,8 +169,8 @@ def _directory(path: Path) -> Any:
 
 
 def _ids(owner: str | None, group: str | None) -> tuple[int, int]:
-    if os.geteuid() != 0:
-        return -1, -1
+    if os.geteuid() != 0 or paths.root() != Path("/"):
+        return -1, -1  # a moved root has none of the appliance's accounts
     return (
         pwd.getpwnam(owner).pw_uid if owner else -1,
         grp.getgrnam(group).gr_gid if group else -1,

@@ -135,12 +135,18 @@ def _parameters(function: Handler) -> list[Parameter]:
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in hints or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"{function.__name__}: parameter {name} has no type of its own")
-        kind = hints[name]
+        kind = _without_none(hints[name])
         # A bare str or dict would accept anything: the type must be one that can refuse.
         if not isinstance(kind, type) or kind.__module__ == "builtins":
             raise TypeError(f"{function.__name__}: the type of {name} does not restrict its values")
         found.append(Parameter(name, kind, parameter.default is parameter.empty))
     return found
+
+
+def _without_none(kind: Any) -> Any:
+    """`X` for `X | None`: an absent parameter keeps its default, and null is not a value of X."""
+    kinds = [each for each in typing.get_args(kind) if each is not type(None)]
+    return kinds[0] if len(kinds) == 1 and type(None) in typing.get_args(kind) else kind
 
 
 def _loggable(name: str, value: Any, kind: Any) -> Any:

@@ -1,0 +1,93 @@
+"""Which addresses and ids the database may hand out (`db.yaml`)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blockhost.errors import BlockhostError, ConfigError
+from blockhost.fields import Fields
+
+
+class PoolExhausted(BlockhostError):
+    """A pool has no address or id left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Addresses of one family from `first` to `last` (as numbers), without those in `reserved`."""
+
+    family: int
+    first: int
+    last: int
+    reserved: frozenset[int] = frozenset()
+
+    def __iter__(self) -> Iterator[str]:
+        for number in range(self.first, self.last + 1):
+            if number not in self.reserved:
+                yield self._text(number)
+
+    def __str__(self) -> str:
+        return f"{self._text(self.first)} to {self._text(self.last)}"
+
+    def _text(self, number: int) -> str:
+        return str(ipaddress.IPv4Address(number) if self.family == 4 else ipaddress.IPv6Address(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What `db.yaml` offers."""
+
+    ipv4: Range | None = None
+    ipv6: Range | None = None
+    vmids: tuple[int, int] = (100, 999_999)
+    default_expiry_days: int = 30
+    grace_days: int = 7
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any], *, source: str) -> Pools:
+        """Read the pools.
+
+        Raises:
+            ConfigError: names the key and what is wrong.
+        """
+        root = Fields(document, source=source)
+        vmids = root.optional_child("vmid_range")
+        return cls(
+            ipv4=_ipv4(root.child("ip_pool"), source) if "ip_pool" in root else None,
+            ipv6=_ipv6(root.child("ipv6_pool"), source) if document.get("ipv6_pool") else None,
+            vmids=(vmids.optional("start", int, 100), vmids.optional("end", int, 999_999)),
+            default_expiry_days=root.optional("default_expiry_days", int, 30),
+            grace_days=root.optional("gc_grace_days", int, 7),
+        )
+
+
+def _ipv4(fields: Fields, source: str) -> Range:
+    gateway = _number(fields, "gateway", 4)
+    first, last = _number(fields, "start", 4), _number(fields, "end", 4)
+    try:
+        network = ipaddress.IPv4Network(fields.take("network", str), strict=False)
+    except ValueError as error:
+        raise ConfigError(source, "$.ip_pool.network", str(error)) from None
+    lowest, highest = int(network.network_address), int(network.broadcast_address)
+    found = Range(4, first, last, frozenset({gateway, lowest, highest}))
+    if not lowest <= first <= last <= highest:
+        raise ConfigError(source, "$.ip_pool", f"{found} is not a range in {network}")
+    return found
+
+
+def _ipv6(fields: Fields, source: str) -> Range:
+    found = Range(6, _number(fields, "start", 6), _number(fields, "end", 6))
+    if found.first > found.last:
+        raise ConfigError(source, "$.ipv6_pool", f"{found} is not a range")
+    return found
+
+
+def _number(fields: Fields, key: str, family: int) -> int:
+    text = fields.take(key, str)
+    try:
+        return int(ipaddress.IPv4Address(text) if family == 4 else ipaddress.IPv6Address(text))
+    except ValueError as error:
+        raise ConfigError(fields.source, f"{fields.path}.{key}", str(error)) from None

@@ -1,0 +1,41 @@
+"""One virtual machine as the database knows it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypedDict
+
+
+class Status(StrEnum):
+    """What a machine is. `creating` is ours: reserved, and not yet there."""
+
+    CREATING = "creating"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DESTROYED = "destroyed"
+
+
+class VmRecord(TypedDict):
+    """The contract's record; times are ISO 8601 in UTC."""
+
+    vm_name: str
+    vmid: int
+    ip_address: str | None
+    ipv6_address: str | None
+    status: str
+    owner: str
+    wallet_address: str | None
+    purpose: str
+    created_at: str
+    expires_at: str | None
+    suspended_at: str | None
+    destroyed_at: str | None
+    nft_token_id: int | None
+    nft_minted: bool
+    nft_minted_at: str | None
+    gecos_synced: bool
+    node_id: str
+
+
+COLUMNS: tuple[str, ...] = tuple(VmRecord.__annotations__)
+FLAGS = ("nft_minted", "gecos_synced")
