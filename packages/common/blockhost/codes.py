@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from blockhost import boot_clock, paths
-from blockhost.errors import CodeError, DamagedFile
+from blockhost.errors import CodeError, DamagedFile, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, read_json, write_json
 
@@ -31,8 +31,6 @@ LENGTH = 8
 SHORTEST = 6
 TTL_S = 4 * 3600
 MAX_ATTEMPTS = 10
-#: NIST SP 800-63B section 5.2.2: at most 100 failures; renewals at the console reset nothing of it.
-MAX_ATTEMPTS_PER_BOOT = 100
 
 
 class Outcome(StrEnum):
@@ -57,7 +55,6 @@ class Code:
     locked: bool = False
     verified: bool = False
     boot_id: str = ""
-    attempts_this_boot: int = 0
 
     @property
     def is_expired(self) -> bool:
@@ -98,8 +95,6 @@ def issue(*, length: int = LENGTH, ttl_s: int = TTL_S) -> Code:
             created_at=now,
             expires_at=now + ttl_s,
             boot_id=boot_clock.boot_id(),
-            # Whoever stands at the console is the operator: a renewal there opens the gate again.
-            attempts_this_boot=0,
         )
         _save(code)
     return code
@@ -133,7 +128,7 @@ def verify(guess: str) -> Outcome:
             return Outcome.EXPIRED
         if code.locked or code.attempts >= MAX_ATTEMPTS:
             return Outcome.LOCKED
-        counted = replace(code, attempts=code.attempts + 1, attempts_this_boot=code.attempts_this_boot + 1)
+        counted = replace(code, attempts=code.attempts + 1)
         counted = replace(counted, locked=counted.attempts >= MAX_ATTEMPTS)
         _save(counted)
         if hmac.compare_digest(normalize(guess).encode(), code.code.encode()):
@@ -169,7 +164,13 @@ def _save(code: Code) -> None:
 
 
 def _parse(document: object) -> Code:
-    fields = Fields(document, source=str(code_file()))
+    try:
+        return _read(Fields(document, source=str(code_file())))
+    except FieldError as error:
+        raise DamagedFile(code_file(), error.problem, remedy="Renew the code at the console") from error
+
+
+def _read(fields: Fields) -> Code:
     return Code(
         code=fields.take("code", str),
         created_at=fields.take("created_at", float),
@@ -178,5 +179,4 @@ def _parse(document: object) -> Code:
         locked=fields.take("locked", bool),
         verified=fields.take("verified", bool),
         boot_id=fields.optional("boot_id", str, ""),
-        attempts_this_boot=fields.optional("attempts_this_boot", int, 0),
     )
