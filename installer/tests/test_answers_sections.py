@@ -268,6 +268,7 @@ def static_forms(draw: st.DrawFn) -> dict[str, str]:
     }
 
 
+JUNK = st.one_of(st.text(max_size=40), st.integers(), st.none(), st.booleans(), st.lists(st.text(max_size=5)))
 FORMS = {
     NetworkAnswer: st.one_of(
         static_forms(),
@@ -321,9 +322,6 @@ def test_form_round_trip(kind: Any, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_any_form_is_read_or_refused(kind: Any, data: st.DataObject) -> None:
     names = [known.name for known in kind.FIELDS]
-    junk = st.one_of(
-        st.text(max_size=40), st.integers(), st.none(), st.booleans(), st.lists(st.text(max_size=5))
-    )
     form = data.draw(
         st.one_of(FORMS[kind], st.just({})).flatmap(
             lambda base: st.dictionaries(st.sampled_from(names), JUNK).map(lambda noise: {**base, **noise})
