@@ -1,0 +1,78 @@
+"""What should hold on a host that runs this engine, at setup's end and on any later day."""
+
+from __future__ import annotations
+
+import stat
+
+from blockhost.checks import Check, CheckContext, Finding, Severity
+from blockhost.config import load_blockhost_config
+from blockhost.engine_local import ledger
+from blockhost.engine_local.cli.bw import administrator
+from blockhost.engine_local.ledger import open_ledger, plans
+from blockhost.engine_local.ledger.store import MODE
+from blockhost.engine_local.signup import page
+from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_  # noqa: N812
+
+
+def ledger_is_sound(_context: CheckContext) -> Finding:
+    try:
+        with open_ledger() as book:
+            complaints = book.complaints()
+            version = book.version()
+    except BlockhostError as error:
+        return Finding(False, str(error))
+    mode = stat.S_IMODE(ledger.path().stat().st_mode)
+    if mode != MODE:
+        return Finding(False, f"{ledger.path()}: mode {mode:04o}, expected {MODE:04o}")
+    return Finding(not complaints, "; ".join(complaints) or f"{ledger.path()}: schema {version}")
+
+
+def administrator_is_known(context: CheckContext) -> Finding:
+    """The credential's holder; during setup that must be the wallet that was given."""
+    try:
+        found = administrator()
+        expected = context.config.get("admin_wallet") or load_blockhost_config()["admin"]["wallet_address"]
+    except (BlockhostError, KeyError) as error:
+        return Finding(False, str(error))
+    # Later the credential may have been handed on; that is no fault.
+    return Finding(found == expected or "admin_wallet" not in context.config, found)
+
+
+def something_is_offered(_context: CheckContext) -> Finding:
+    try:
+        with open_ledger() as book:
+            offered = plans.all_plans(book, active_only=True)
+        shown = page.is_published()
+    except BlockhostError as error:
+        return Finding(False, str(error))
+    names = ", ".join(plan.offer.name for plan in offered)
+    if offered and not shown:
+        return Finding(
+            False, _("%(path)s does not show: %(names)s") % {"path": page.default_path(), "names": names}
+        )
+    return Finding(bool(offered), names or _("no plan"))
+
+
+CHECKS = (
+    Check(
+        "LOCAL-LEDGER-01",
+        N_("The ledger can be read and is sound"),
+        ledger_is_sound,
+        fix="systemctl stop blockhost-admin; restore /var/lib/blockhost/ledger.db from a backup",
+    ),
+    Check(
+        "LOCAL-ADMIN-02",
+        N_("The administrator's credential has an owner"),
+        administrator_is_known,
+        fix="blockhost-setup retry mint_nft",
+    ),
+    Check(
+        "LOCAL-PLAN-03",
+        N_("A plan is offered, and the signup page shows it"),
+        something_is_offered,
+        severity=Severity.WARNING,
+        fix="bw plan create NAME CENTS_PER_DAY; blockhost-generate-signup",
+    ),
+)

@@ -1,0 +1,137 @@
+"""`blockhost-local`: the operator's till. Grants, extends, shows and revokes subscriptions."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from blockhost.engine_local import identity
+from blockhost.engine_local.cli import arguments, program
+from blockhost.engine_local.ledger import Ledger, credentials, keys, open_ledger, plans, subscriptions
+from blockhost.engine_local.ledger.subscriptions import Subscription, as_text
+from blockhost.engine_local.signup import page
+from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return program.run(_parser(), argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = program.parser("blockhost-local", _("Subscriptions of a host without a chain."))
+    verbs = made.add_subparsers(title=_("commands"), metavar="COMMAND")
+    grant = verbs.add_parser("grant", help=_("give the owner of a public key a subscription"))
+    grant.add_argument("keyfile", metavar="KEYFILE", help=_("the public key; `-` is standard input"))
+    grant.add_argument("--plan", required=True, metavar="NAME")
+    grant.add_argument("--days", required=True, type=arguments.days, metavar="N")
+    grant.add_argument(
+        "--once",
+        type=arguments.occasion,
+        metavar="OCCASION",
+        help=_("grant at most once for this occasion (an invoice number)"),
+    )
+    grant.set_defaults(action=_grant)
+    extend = verbs.add_parser("extend", help=_("add days to a subscription"))
+    extend.add_argument("number", type=arguments.number, metavar="ID")
+    extend.add_argument("--days", required=True, type=arguments.days, metavar="N")
+    extend.set_defaults(action=_extend)
+    revoke = verbs.add_parser("revoke", help=_("end a subscription now"))
+    revoke.add_argument("number", type=arguments.number, metavar="ID")
+    revoke.set_defaults(action=_revoke)
+    show = verbs.add_parser("show", help=_("everything about one subscription"))
+    show.add_argument("number", type=arguments.number, metavar="ID")
+    _lists(verbs, show)
+    return made
+
+
+def _lists(verbs: argparse._SubParsersAction[argparse.ArgumentParser], show: argparse.ArgumentParser) -> None:
+    listing = verbs.add_parser("list", help=_("all subscriptions"))
+    offers = verbs.add_parser("plans", help=_("all plans"))
+    for command, action in ((show, _show), (listing, _list), (offers, _plans)):
+        program.add_format(command)
+        command.set_defaults(action=action)
+
+
+def _grant(words: argparse.Namespace) -> int:
+    stdin = program.read_input("-") if words.keyfile == "-" else None
+    key = identity.load_public_key(words.keyfile, stdin=stdin)
+    with open_ledger() as book:
+        plan = plans.find(book, words.plan)
+        if not plan.active:
+            raise BlockhostError(_("The plan “%(name)s” is no longer offered.") % {"name": words.plan})
+        print(subscriptions.grant(book, key, plan_id=plan.id, days=words.days, once=words.once))
+    return 0
+
+
+def _extend(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        subscriptions.extend(book, words.number, days=words.days)
+        print(subscriptions.get(book, words.number).expires)
+    return 0
+
+
+def _revoke(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        subscriptions.revoke(book, words.number)
+    return 0
+
+
+def _show(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        record = _record(book, subscriptions.get(book, words.number))
+    if words.format == "json":
+        program.print_json(record)
+        return 0
+    for label, value in (
+        (_("subscription"), record["id"]),
+        (_("state"), record["state"]),
+        (_("plan"), record["plan"]),
+        (_("owner"), record["owner"]),
+        (_("public key"), record["public_key"]),
+        (_("granted"), as_text(record["created_at"])),
+        (_("expires"), as_text(record["expires_at"])),
+        (_("credentials"), ", ".join(str(token) for token in record["credentials"]) or "–"),
+    ):
+        print(f"{label + ':':<14} {value}")
+    return 0
+
+
+def _list(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        known = subscriptions.all_subscriptions(book)
+    if words.format == "json":
+        program.print_json([_fields(subscription) for subscription in known])
+    elif known:
+        rows = [(item.id, item.state(), item.plan, item.expires, item.owner) for item in known]
+        program.print_table(("ID", "STATE", "PLAN", "EXPIRES", "OWNER"), rows)
+    return 0
+
+
+def _plans(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        known = plans.all_plans(book)
+    if words.format == "json":
+        program.print_json([{"id": plan.id, **asdict(plan.offer), "active": plan.active} for plan in known])
+    elif known:
+        rows = [
+            (plan.id, plan.offer.name, page.price(plan.offer.price_cents), plan.offer.cpu,
+             page.memory(plan.offer.memory_mb), f"{plan.offer.disk_gb} GB")
+            for plan in known
+        ]  # fmt: skip
+        program.print_table(("ID", "NAME", "PRICE", "CPU", "MEMORY", "DISK"), rows)
+    return 0
+
+
+def _fields(subscription: Subscription) -> dict[str, Any]:
+    return {**asdict(subscription), "state": str(subscription.state())}
+
+
+def _record(book: Ledger, subscription: Subscription) -> dict[str, Any]:
+    return {
+        **_fields(subscription),
+        "public_key": keys.public_key_of(book, subscription.owner),
+        "credentials": [found.id for found in credentials.owned_by(book, subscription.owner)],
+    }

@@ -1,0 +1,111 @@
+"""Subscriptions: numbered from 1; who has which plan, until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from blockhost.engine_local.identity import PublicKey
+from blockhost.engine_local.ledger import keys
+from blockhost.engine_local.ledger.store import Ledger, now
+from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+
+DAY_S = 86_400
+MAX_DAYS = 3660
+
+_COLUMNS = """
+    SELECT subscriptions.id, plans.name AS plan, owner, created_at, expires_at, cancelled_at
+    FROM subscriptions JOIN plans ON plans.id = plan_id
+"""
+
+
+class State(StrEnum):
+    """What a subscription is worth right now."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One subscription; times in seconds since the epoch."""
+
+    id: int
+    plan: str
+    owner: str
+    created_at: int
+    expires_at: int
+    cancelled_at: int | None
+
+    def state(self, at: int | None = None) -> State:
+        if self.cancelled_at is not None:
+            return State.REVOKED
+        return State.ACTIVE if self.expires_at > (now() if at is None else at) else State.EXPIRED
+
+    @property
+    def expires(self) -> str:
+        """When it ends, in UTC."""
+        return as_text(self.expires_at)
+
+
+def grant(ledger: Ledger, key: PublicKey, *, plan_id: int, days: int, once: str | None = None) -> int:
+    """A new subscription's number. `once` names the occasion: the same occasion grants once."""
+    with ledger.transaction():
+        if once is not None:
+            known = ledger.one("SELECT id FROM subscriptions WHERE once = ?", (once,))
+            if known is not None:
+                return int(known["id"])
+        keys.remember(ledger, key)
+        made = ledger.execute(
+            "INSERT INTO subscriptions (plan_id, owner, once, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            (plan_id, key.fingerprint, once, now(), now() + days * DAY_S),
+        )
+        assert made.lastrowid is not None
+        return made.lastrowid
+
+
+def extend(ledger: Ledger, number: int, *, days: int) -> None:
+    """Add days: to the end of what is left, or from now on where it has run out."""
+    with ledger.transaction():
+        subscription = get(ledger, number)
+        if subscription.cancelled_at is not None:
+            raise BlockhostError(_("Subscription %(number)d was revoked.") % {"number": number})
+        expires_at = max(subscription.expires_at, now()) + days * DAY_S
+        ledger.execute("UPDATE subscriptions SET expires_at = ? WHERE id = ?", (expires_at, number))
+
+
+def revoke(ledger: Ledger, number: int) -> None:
+    """End it now; revoking twice keeps the first time."""
+    with ledger.transaction():
+        get(ledger, number)
+        ledger.execute(
+            "UPDATE subscriptions SET cancelled_at = COALESCE(cancelled_at, ?) WHERE id = ?", (now(), number)
+        )
+
+
+def get(ledger: Ledger, number: int) -> Subscription:
+    """The subscription of that number.
+
+    Raises:
+        BlockhostError: there is none.
+    """
+    row = ledger.one(f"{_COLUMNS} WHERE subscriptions.id = ?", (number,))
+    if row is None:
+        raise BlockhostError(
+            _("There is no subscription %(number)d.") % {"number": number},
+            hint=_("`blockhost-local list` shows them."),
+        )
+    return Subscription(**row)
+
+
+def all_subscriptions(ledger: Ledger) -> list[Subscription]:
+    """Every subscription, oldest first."""
+    return [Subscription(**row) for row in ledger.execute(f"{_COLUMNS} ORDER BY subscriptions.id")]
+
+
+def as_text(seconds: int) -> str:
+    """A time of the ledger for people: `2027-01-31 14:05 UTC`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

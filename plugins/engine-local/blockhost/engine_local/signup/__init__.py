@@ -1,0 +1,1 @@
+"""The static page that visitors of this host see."""

@@ -1,0 +1,51 @@
+"""The page `/wizard/local`: the first plan that this host offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from flask import Blueprint, current_app, redirect, render_template, request, session
+from werkzeug.wrappers import Response
+
+from blockhost.engine_local import SESSION_KEY, STEP_ID
+from blockhost.engine_local.answers import DEFAULTS, parse_answers, to_form
+from blockhost.engine_local.ledger.plans import LIMITS, MAX_NAME
+from blockhost.errors import AnswerError
+
+blueprint = Blueprint(
+    f"engine_{STEP_ID}", __name__, url_prefix=f"/wizard/{STEP_ID}", template_folder="templates"
+)
+
+
+# With and without the slash, so that a client's POST is never answered by a redirect.
+@blueprint.get("", strict_slashes=False)
+def show() -> str:
+    """The form, with what was answered before or sensible defaults."""
+    answered = session.get(SESSION_KEY)
+    return _page(to_form(answered) if isinstance(answered, Mapping) else DEFAULTS)
+
+
+@blueprint.post("", strict_slashes=False)
+def save() -> Response | tuple[str, int]:
+    """Keep the answers and go on; or the form again, still filled in, with the reason."""
+    form = {key: request.form.get(key, "") for key in DEFAULTS}
+    try:
+        session[SESSION_KEY] = parse_answers(form)
+    except AnswerError as error:
+        return _page(form, error), 422
+    return redirect(_next_page(), code=303)
+
+
+def _page(form: Mapping[str, str], error: AnswerError | None = None) -> str:
+    return render_template(
+        "engine_local/plan.html", step_id=STEP_ID, form=form, limits=LIMITS, max_name=MAX_NAME, error=error
+    )
+
+
+def _next_page() -> str:
+    """The installer knows the order of its pages; it offers `wizard_next` to templates and to us."""
+    offered: dict[str, Any] = {}
+    current_app.update_template_context(offered)
+    wizard_next = offered.get("wizard_next") or current_app.jinja_env.globals["wizard_next"]
+    return cast(Callable[[str], str], wizard_next)(STEP_ID)
