@@ -22,3 +22,28 @@ $(VENV)/.made: pyproject.toml
 	$(VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["test"], sep="\n")' \
 	  | $(VENV)/bin/pip install -q -r /dev/stdin
 	touch $@
+
+-include scripts/iso.mk
+-include testing/crash/crash.mk
+
+PYTEST := $(VENV)/bin/python -m pytest
+
+.PHONY: check
+check: venv ## Lint, types and unit tests: needs neither root nor network
+	$(PYTEST) -q packages plugins installer admin testing/unit
+
+.PHONY: test
+test: deps venv ## Everything but the VM: unit, integration, browser, a sample of crash points
+	testing/run.sh
+
+.PHONY: test-vm
+test-vm: deps venv ## Install the ISO in QEMU and drive it over HTTPS (CASE=bios|uefi)
+	testing/vm/run.sh $(or $(CASE),bios)
+
+.PHONY: dry-run
+dry-run: venv ## Start the whole product without root, in a temporary root
+	$(VENV)/bin/python testing/dry_run.py
+
+.PHONY: bench
+bench: venv ## Measure against the limits, as ratios in one run
+	$(VENV)/bin/python -m testing.bench
