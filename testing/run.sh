@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-suites=${SUITES:-unit integration nspawn browser crash}
+read -ra suites <<<"${SUITES:-unit integration nspawn browser crash}"
 python=.venv/bin/python
 reports=build/test-reports
 mkdir -p "$reports"
@@ -36,7 +36,7 @@ run_suite() {
 
 failed=0
 summary=()
-for suite in $suites; do
+for suite in "${suites[@]}"; do
   printf '\n=== %s ===\n' "$suite"
   started=$SECONDS
   if run_suite "$suite" "$@"; then verdict=passed; else verdict=FAILED; failed=1; fi
@@ -45,5 +45,5 @@ done
 
 printf '\nWhat ran:\n'
 printf '  %s\n' "${summary[@]}"
-"$python" testing/count_reports.py "$reports" $suites || failed=1
+"$python" testing/count_reports.py "$reports" "${suites[@]}" || failed=1
 exit "$failed"
