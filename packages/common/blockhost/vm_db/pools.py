@@ -72,7 +72,10 @@ def _ipv4(fields: Fields, source: str) -> Range:
     except ValueError as error:
         raise ConfigError(source, "$.ip_pool.network", str(error)) from None
     lowest, highest = int(network.network_address), int(network.broadcast_address)
-    found = Range(4, first, last, frozenset({gateway, lowest, highest}))
+    reserved = {
+        _parsed(text, 4, fields.source, f"{fields.path}.reserved") for text in fields.strings("reserved", ())
+    }
+    found = Range(4, first, last, frozenset({gateway, lowest, highest} | reserved))
     if not lowest <= first <= last <= highest:
         raise ConfigError(source, "$.ip_pool", f"{found} is not a range in {network}")
     return found
@@ -86,8 +89,11 @@ def _ipv6(fields: Fields, source: str) -> Range:
 
 
 def _number(fields: Fields, key: str, family: int) -> int:
-    text = fields.take(key, str)
+    return _parsed(fields.take(key, str), family, fields.source, f"{fields.path}.{key}")
+
+
+def _parsed(text: str, family: int, source: str, path: str) -> int:
     try:
         return int(ipaddress.IPv4Address(text) if family == 4 else ipaddress.IPv6Address(text))
     except ValueError as error:
-        raise ConfigError(fields.source, f"{fields.path}.{key}", str(error)) from None
+        raise ConfigError(source, path, str(error)) from None

@@ -114,6 +114,32 @@ class VMDatabase:
                     )
             return record
 
+    def reserve_vm(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        expiry_days: int = 30,
+        purpose: str = "",
+        wallet_address: str | None = None,
+    ) -> VmRecord:
+        """Record a machine that is about to be made, with an id and addresses, all in one transaction.
+
+        `mark_active` completes it, `forget_vm` takes everything back.
+        """
+        with self._transaction():
+            return self.register_vm(
+                name,
+                self.allocate_vmid(),
+                self.allocate_ip(),
+                self.allocate_ipv6(),
+                owner,
+                expiry_days,
+                purpose,
+                wallet_address,
+                status=Status.CREATING,
+            )
+
     def get_vm(self, name: str) -> VmRecord | None:
         """The record of a machine, destroyed ones included."""
         with self._guard:
@@ -267,8 +293,11 @@ class VMDatabase:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and alone: a write lock from the first statement on."""
+        """All or nothing, and alone: a write lock from the first statement on. Inner ones join in."""
         with self._guard:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

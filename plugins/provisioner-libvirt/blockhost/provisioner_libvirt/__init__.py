@@ -1,0 +1,1 @@
+"""Virtual machines by libvirt and QEMU on this very host."""

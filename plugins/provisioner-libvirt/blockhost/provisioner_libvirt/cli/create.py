@@ -1,0 +1,88 @@
+"""`blockhost-vm-create NAME --owner-wallet ADDRESS …`: make and start a virtual machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create
+from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
+from blockhost.vm_db import get_database
+
+PROGRAM = "blockhost-vm-create"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints one JSON object; without `--apply` it only checks."""
+    options = _parser().parse_args(argv)
+    return run(PROGRAM, lambda: _create(options))
+
+
+def _create(options: argparse.Namespace) -> None:
+    content = options.cloud_init_content
+    wish = Wish(
+        name=options.name,
+        owner_wallet=options.owner_wallet,
+        nft_token_id=options.nft_token_id,
+        expiry_days=options.expiry_days,
+        cpu=options.cpu,
+        memory_mb=options.memory,
+        disk_gb=options.disk,
+        user_data=None if content is None else content.read_text(encoding="utf-8"),
+    )
+    username = first_user(checked_user_data(wish.user_data), DEFAULT_USER) if wish.user_data else DEFAULT_USER
+    if not options.apply:
+        answer = _rehearse(wish, username)
+    elif options.mock:
+        answer = _pretend(wish, username)
+    else:
+        answer = create(wish)
+    print(json.dumps(answer))
+
+
+def _rehearse(wish: Wish, username: str) -> dict[str, Any]:
+    """The answer of a dry run: what is known before anything exists."""
+    return {
+        "status": "dry-run",
+        "vm_name": wish.name,
+        "ip": None,
+        "ipv6": None,
+        "vmid": None,
+        "nft_token_id": wish.nft_token_id,
+        "username": username,
+    }
+
+
+def _pretend(wish: Wish, username: str) -> dict[str, Any]:
+    """`--mock`: a machine in a database that ends with this process."""
+    record = get_database(use_mock=True).reserve_vm(wish.name, owner=wish.owner_wallet)
+    return {
+        **_rehearse(wish, username),
+        "status": "ok",
+        "ip": record["ip_address"],
+        "ipv6": record["ipv6_address"],
+        "vmid": record["vmid"],
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("name", help="name of the machine: a-z 0-9 -")
+    parser.add_argument("--owner-wallet", required=True, metavar="ADDRESS", help="who owns it")
+    parser.add_argument("--nft-token-id", type=int, metavar="N", help="the credential that opens it")
+    parser.add_argument("--expiry-days", type=int, default=30, metavar="N", help="days until it expires (30)")
+    parser.add_argument("--cpu", type=int, default=1, metavar="N", help="processors (1)")
+    parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory (2048)")
+    parser.add_argument("--disk", type=int, default=20, metavar="GB", help="disk (20)")
+    parser.add_argument("--apply", action="store_true", help="really do it")
+    parser.add_argument("--cloud-init-content", type=Path, metavar="PATH", help="user data to use as it is")
+    parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

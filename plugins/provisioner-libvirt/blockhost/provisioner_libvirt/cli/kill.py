@@ -1,0 +1,24 @@
+"""`blockhost-vm-kill NAME`: stop a virtual machine at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from blockhost.provisioner_libvirt import power
+from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.vm_db import get_database
+
+PROGRAM = "blockhost-vm-kill"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Stop a virtual machine at once."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("name")
+    options = parser.parse_args(argv)
+    return run(PROGRAM, lambda: power.kill(options.name, get_database()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,200 @@
+"""Making a machine: all of it, or nothing.
+
+Each effect registers its undo as it happens; an error or a signal runs them backwards. What a
+SIGKILL or a power cut leaves behind carries the status `creating`: the next `create` or `destroy`
+of that name removes it first. Everything privileged goes through the root agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from blockhost import paths, root_agent
+from blockhost.cloud_init import render_cloud_init
+from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt import seed
+from blockhost.provisioner_libvirt.domain import NAME, Domain
+from blockhost.provisioner_libvirt.settings import Settings, load_settings
+from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
+
+log = logging.getLogger(__name__)
+
+DEFAULT_USER = "user"
+LOCK_WAIT = "another program is working on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants."""
+
+    name: str
+    owner_wallet: str
+    nft_token_id: int | None = None
+    expiry_days: int = 30
+    cpu: int = 1
+    memory_mb: int = 2048
+    disk_gb: int = 20
+    #: User data to use as it is, instead of the template for customers.
+    user_data: str | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise BlockhostError(f"{self.name!r} is not a VM name; expected 1 to 64 of a-z 0-9 -")
+        for label, value, highest in (
+            ("--cpu", self.cpu, 64),
+            ("--memory", self.memory_mb, 1024 * 1024),
+            ("--disk", self.disk_gb, 65536),
+            ("--expiry-days", self.expiry_days, 36500),
+        ):
+            if not 1 <= value <= highest:
+                raise BlockhostError(f"{label}: expected 1 to {highest}, got {value}")
+
+
+def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
+    """Make and start the machine; the contract's answer.
+
+    Raises:
+        BlockhostError: it could not be made; nothing of it is left.
+    """
+    settings = load_settings()
+    database = database or get_database()
+    with exclusive(wish.name), ExitStack() as undo:
+        remove_leftovers(wish.name, database, settings)
+        record = database.reserve_vm(
+            wish.name,
+            owner=wish.owner_wallet,
+            expiry_days=wish.expiry_days,
+            wallet_address=wish.owner_wallet,
+            purpose="subscription" if wish.nft_token_id is not None else "",
+        )
+        undo.callback(database.forget_vm, wish.name)
+        if wish.nft_token_id is not None:
+            database.reserve_nft_token_id(wish.name, wish.nft_token_id)
+        username = _build(wish, record, settings, undo)
+        database.mark_active(wish.name)
+        undo.pop_all()
+    return {
+        "status": "ok",
+        "vm_name": wish.name,
+        "ip": record["ip_address"],
+        "ipv6": record["ipv6_address"],
+        "vmid": record["vmid"],
+        "nft_token_id": wish.nft_token_id,
+        "username": username,
+    }
+
+
+def remove_leftovers(name: str, database: VMDatabase, settings: Settings) -> None:
+    """Remove what a killed `create` left. Call it with the name's lock held.
+
+    Raises:
+        BlockhostError: the name belongs to a machine that exists.
+    """
+    record = database.get_vm(name)
+    if record is not None and record["status"] not in (Status.CREATING, Status.DESTROYED):
+        raise BlockhostError(f"a VM named {name} exists already")
+    if record is not None and record["status"] == Status.CREATING:
+        log.warning("%s: removing what an interrupted attempt left", name)
+        dismantle(name, record, settings)
+        database.forget_vm(name)
+
+
+def dismantle(name: str, record: VmRecord | None, settings: Settings) -> None:
+    """Stop and remove everything of a machine but its record; what is missing is fine."""
+    root_agent.call("virsh-destroy", name=name)
+    root_agent.call("virsh-undefine", name=name)
+    root_agent.call("vm-volumes-delete", name=name)
+    if record is not None and record["ipv6_address"]:
+        root_agent.ip6_route_del(f"{record['ipv6_address']}/128", settings.bridge)
+
+
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Alone with one machine's name; a dead process holds nothing.
+
+    Raises:
+        BlockhostError: another process works on that machine.
+    """
+    directory = paths.state_dir() / "vm-locks"
+    directory.mkdir(mode=0o770, exist_ok=True)
+    # Readable is enough for flock(2), so root and the services share the file whoever made it.
+    descriptor = os.open(directory / f"{name}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockhostError(f"{name}: {LOCK_WAIT}") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) -> str:
+    """Everything outside the database; the name of the guest's first user."""
+    name = wish.name
+    mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+    if record["ipv6_address"]:
+        route = f"{record['ipv6_address']}/128"
+        undo.callback(root_agent.ip6_route_del, route, settings.bridge)
+        root_agent.ip6_route_add(route, settings.bridge)
+    undo.callback(root_agent.call, "vm-volumes-delete", name=name)
+    root_agent.call("vm-disk-create", name=name, disk_gb=wish.disk_gb)
+    user_data, username = _user_data(wish, record)
+    root_agent.call(
+        "vm-seed-write",
+        name=name,
+        user_data=user_data,
+        meta_data=seed.meta_data(name, f"{name}-{secrets.token_hex(4)}"),
+        network_config=_network_config(mac, record, settings),
+    )
+    domain = Domain(
+        name,
+        wish.cpu,
+        wish.memory_mb,
+        settings.pool,
+        settings.bridge,
+        mac,
+        settings.accelerator,
+    )
+    undo.callback(root_agent.call, "virsh-undefine", name=name)
+    root_agent.call("virsh-define", name=name, xml=domain.render())
+    undo.callback(root_agent.call, "virsh-destroy", name=name)
+    root_agent.call("virsh-start", name=name)
+    return username
+
+
+def _user_data(wish: Wish, record: VmRecord) -> tuple[str, str]:
+    if wish.user_data is not None:
+        return wish.user_data, seed.first_user(seed.checked_user_data(wish.user_data), DEFAULT_USER)
+    variables: dict[str, Any] = {
+        "VM_NAME": wish.name,
+        "VM_FQDN": wish.name,
+        "VM_IP": record["ip_address"] or "",
+        "VM_IPV6": record["ipv6_address"] or "",
+        "USERNAME": DEFAULT_USER,
+        "WALLET_ADDRESS": wish.owner_wallet,
+        "NFT_TOKEN_ID": "" if wish.nft_token_id is None else wish.nft_token_id,
+        "SSH_KEYS": [],
+    }
+    return render_cloud_init("nft-auth.yaml", variables), DEFAULT_USER
+
+
+def _network_config(mac: str, record: VmRecord, settings: Settings) -> str:
+    gateway = str(settings.gateway)
+    return seed.network_config(
+        mac=mac,
+        address=ipaddress.IPv4Address(record["ip_address"] or ""),
+        network=settings.network,
+        gateway=settings.gateway,
+        ipv6=record["ipv6_address"],
+        nameservers=seed.host_nameservers(paths.at("/etc/resolv.conf"), gateway),
+    )

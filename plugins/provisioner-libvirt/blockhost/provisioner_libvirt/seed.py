@@ -1,0 +1,106 @@
+"""The NoCloud seed: what cloud-init in the guest reads at its first start."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from blockhost.command import run
+from blockhost.errors import BlockhostError
+
+MOST_SEED_BYTES = 48 * 1024
+#: Name of the interface in the guest. A rename by MAC, because cloud-init's ifupdown renderer
+#: turns a match by name pattern into a wrong interface name (found by hand; components.md, 3).
+INTERFACE = "lan0"
+
+
+def meta_data(name: str, instance: str) -> str:
+    """Identity of the instance: a new one makes cloud-init run again."""
+    return yaml.safe_dump({"instance-id": instance, "local-hostname": name})
+
+
+def network_config(
+    *,
+    mac: str,
+    address: ipaddress.IPv4Address,
+    network: ipaddress.IPv4Network,
+    gateway: ipaddress.IPv4Address,
+    ipv6: str | None,
+    nameservers: Sequence[str],
+) -> str:
+    """Version 2 of cloud-init's network configuration, for one interface found by its MAC."""
+    interface: dict[str, object] = {
+        "match": {"macaddress": mac},
+        "set-name": INTERFACE,
+        "dhcp4": False,
+        "addresses": [f"{address}/{network.prefixlen}", *([f"{ipv6}/128"] if ipv6 else [])],
+        # Deprecated in netplan, yet the one spelling that all renderers of Debian 12 and 13 know.
+        "gateway4": str(gateway),
+        "nameservers": {"addresses": list(nameservers)},
+    }
+    return yaml.safe_dump({"version": 2, "ethernets": {INTERFACE: interface}}, sort_keys=False)
+
+
+def checked_user_data(text: str) -> dict[str, object]:
+    """The document in `text`.
+
+    Raises:
+        BlockhostError: cloud-init would not take it.
+    """
+    if len(text.encode()) > MOST_SEED_BYTES:
+        raise BlockhostError(f"the cloud-init content is longer than {MOST_SEED_BYTES} bytes")
+    if not text.startswith("#cloud-config"):
+        raise BlockhostError("the cloud-init content does not start with #cloud-config")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BlockhostError(f"the cloud-init content is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise BlockhostError("the cloud-init content is not a mapping")
+    return document
+
+
+def first_user(document: Mapping[str, object], default: str) -> str:
+    """Whom the owner logs in as."""
+    users = document.get("users")
+    for user in users if isinstance(users, list) else []:
+        if isinstance(user, dict) and isinstance(user.get("name"), str):
+            return str(user["name"])
+    return default
+
+
+@contextlib.contextmanager
+def seed_image(files: Mapping[str, str]) -> Iterator[Path]:
+    """An ISO image with these files, labelled so that cloud-init finds it. Removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="blockhost-seed-") as directory:
+        content, image = Path(directory) / "content", Path(directory) / "seed.iso"
+        content.mkdir()
+        for name, text in files.items():
+            (content / name).write_text(text, encoding="utf-8")
+        run(
+            ["xorriso", "-as", "mkisofs", "-quiet", "-volid", "cidata", "-joliet", "-rational-rock",
+             "-o", image, content],
+        )  # fmt: skip
+        yield image
+
+
+def host_nameservers(resolv_conf: Path, fallback: str) -> list[str]:
+    """The host's own name servers that a guest can reach, or the gateway."""
+    try:
+        lines = resolv_conf.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return [fallback]
+    found = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            with contextlib.suppress(ValueError):
+                address = ipaddress.ip_address(words[1])
+                if not address.is_loopback and not address.is_link_local:
+                    found.append(str(address))
+    return found[:3] or [fallback]

@@ -1,0 +1,36 @@
+#!/bin/sh
+# First boot of a libvirt host: the daemon answers on its sockets. Safe to run again; the first
+# failure stops first boot. STATE_DIR and LOG_FILE come from the caller (contract of plugins).
+set -eu
+
+: "${STATE_DIR:?}" "${LOG_FILE:?}"
+marker="$STATE_DIR/.step-libvirt-first-boot"
+
+log() { printf '%s libvirt: %s\n' "$(date -u +%FT%TZ)" "$1" >>"$LOG_FILE"; }
+
+if [ -e "$marker" ] && virsh -q -c "${BLOCKHOST_LIBVIRT_URI:-qemu:///system}" version >/dev/null 2>&1; then
+	log "already done"
+	exit 0
+fi
+
+# Socket activation: the daemon starts when somebody asks, and comes back after a crash.
+for unit in virtlogd.socket libvirtd.socket; do
+	log "enabling $unit"
+	systemctl enable --now "$unit" >>"$LOG_FILE" 2>&1
+done
+
+# Debian's own NAT network would claim a second bridge; machines live on the host's.
+uri="${BLOCKHOST_LIBVIRT_URI:-qemu:///system}"
+if virsh -q -c "$uri" net-info --network default >/dev/null 2>&1; then
+	log "retiring libvirt's default network"
+	virsh -q -c "$uri" net-autostart --network default --disable >>"$LOG_FILE" 2>&1 || true
+	virsh -q -c "$uri" net-destroy --network default >>"$LOG_FILE" 2>&1 || true
+fi
+
+if ! virsh -q -c "$uri" version >>"$LOG_FILE" 2>&1; then
+	log "libvirt does not answer"
+	echo "libvirt does not answer; see systemctl status libvirtd" >&2
+	exit 1
+fi
+: >"$marker"
+log "done"
