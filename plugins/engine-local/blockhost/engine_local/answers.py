@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from blockhost.engine_local import SESSION_KEY
@@ -25,6 +26,14 @@ DEFAULTS = {
 """The page before its first answer."""
 
 
+class AnswersRefused(AnswerError):
+    """Every fault of one form in `problems`; by itself it is the first of them."""
+
+    def __init__(self, problems: Sequence[AnswerError]) -> None:
+        super().__init__(problems[0].field, str(problems[0]))
+        self.problems = tuple(problems)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineAnswers:
     """The answers, checked."""
@@ -37,10 +46,22 @@ class EngineAnswers:
         """Read the form (or the same fields of an answers file, whose numbers may be numbers).
 
         Raises:
-            AnswerError: names the field and says what is expected.
+            AnswersRefused: names every field that is wrong, and what is expected there.
         """
-        numbers = {key: _number(form, f"plan_{key}", key) for key in LIMITS}
-        return cls(plan=Offer(name=_name(form), **numbers), contact=_contact(form))
+        problems: list[AnswerError] = []
+
+        def read(field: str, check: Callable[[str], Any]) -> Any:
+            try:
+                return check(str(form.get(field, "")))
+            except ValueError as error:
+                problems.append(AnswerError(field, str(error)))
+
+        name = read("plan_name", plans.check_name)
+        numbers = {key: read(f"plan_{key}", partial(plans.check_number, key)) for key in LIMITS}
+        contact = read("contact", _check_contact)
+        if problems:
+            raise AnswersRefused(problems)
+        return cls(plan=Offer(name=name, **numbers), contact=contact)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> EngineAnswers:
@@ -67,7 +88,7 @@ class EngineAnswers:
 
 
 def parse_answers(form: Mapping[str, str]) -> dict[str, Any]:
-    """Form fields to session values; raises AnswerError."""
+    """Form fields to session values; raises AnswersRefused."""
     return EngineAnswers.from_form(form).to_session()
 
 
@@ -99,24 +120,8 @@ def answers_schema() -> dict[str, Any]:
     }
 
 
-def _name(form: Mapping[str, str]) -> str:
-    try:
-        return plans.check_name(str(form.get("plan_name", "")))
-    except ValueError as error:
-        raise AnswerError("plan_name", str(error)) from None
-
-
-def _number(form: Mapping[str, str], field: str, key: str) -> int:
-    try:
-        return plans.check_number(key, str(form.get(field, "")))
-    except ValueError as error:
-        raise AnswerError(field, str(error)) from None
-
-
-def _contact(form: Mapping[str, str]) -> str:
-    contact = str(form.get("contact", "")).strip()
+def _check_contact(text: str) -> str:
+    contact = text.strip()
     if len(contact) > MAX_CONTACT or not contact.isprintable():
-        raise AnswerError(
-            "contact", _("expected one line of at most %(most)d characters") % {"most": MAX_CONTACT}
-        )
+        raise ValueError(_("expected one line of at most %(most)d characters") % {"most": MAX_CONTACT})
     return contact

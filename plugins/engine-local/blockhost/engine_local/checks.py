@@ -13,7 +13,7 @@ from blockhost.engine_local.ledger.store import MODE
 from blockhost.engine_local.signup import page
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
-from blockhost.i18n import gettext_noop as N_  # noqa: N812
+from blockhost.i18n import gettext_noop as N_
 
 
 def ledger_is_sound(_context: CheckContext) -> Finding:

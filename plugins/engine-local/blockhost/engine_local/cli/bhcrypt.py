@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from blockhost.engine_local import encryption, sshsig
@@ -14,7 +15,10 @@ _CHAIN_VERBS = ("generate-keypair", "derive-pubkey", "key-to-address", "decrypt"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return program.run(_parser(), argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in _CHAIN_VERBS and not {"-h", "--help"} & set(words):
+        return _no_chain(words[0])
+    return program.run(_parser(), words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,9 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "encrypt-symmetric", "plaintext", _encrypt)
     _add_verb(verbs, "decrypt-symmetric", "ciphertext", _decrypt)
     for verb in _CHAIN_VERBS:
-        chain = verbs.add_parser(verb, help=_("keys of a chain; this engine has none"))
-        chain.add_argument("words", nargs=argparse.REMAINDER)
-        chain.set_defaults(action=_no_chain, verb=verb)
+        verbs.add_parser(verb, help=_("keys of a chain; this engine has none"))
     return made
 
 
@@ -79,9 +81,9 @@ def _inputs(words: argparse.Namespace) -> tuple[str, str]:
     return signature, text
 
 
-def _no_chain(words: argparse.Namespace) -> int:
+def _no_chain(verb: str) -> int:
     return program.complain(
-        f"bhcrypt {words.verb}",
+        f"bhcrypt {verb}",
         _("this host runs without a chain: the local engine has no such keys"),
         _("Identities here are SSH keys: `ssh-keygen -t ed25519`, `ssh-keygen -lf FILE`."),
     )

@@ -21,7 +21,7 @@ from blockhost.engine_local import identity
 from blockhost.engine_local.answers import EngineAnswers
 from blockhost.errors import StepFailed
 from blockhost.i18n import gettext as _
-from blockhost.i18n import gettext_noop as N_  # noqa: N812
+from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 
 MAX_COMMAND_AGE_S = 300

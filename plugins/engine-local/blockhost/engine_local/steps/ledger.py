@@ -8,7 +8,7 @@ from blockhost.engine_local import ledger
 from blockhost.engine_local.ledger.schema import LATEST
 from blockhost.errors import StepFailed
 from blockhost.i18n import gettext as _
-from blockhost.i18n import gettext_noop as N_  # noqa: N812  gettext's own name for it
+from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 
 

@@ -15,7 +15,7 @@ from blockhost.engine_local.identity import PublicKey
 from blockhost.engine_local.ledger import LedgerMissing, credentials, open_ledger
 from blockhost.errors import StepFailed
 from blockhost.i18n import gettext as _
-from blockhost.i18n import gettext_noop as N_  # noqa: N812
+from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 
 
@@ -38,11 +38,11 @@ def is_minted(context: StepContext) -> bool:
             minted = credentials.find_once(book, _occasion(wallet))
     except LedgerMissing:
         return False
-    return (
-        minted is not None
-        and minted.public_key is not None
-        and _admin_section().get("credential_nft_id") == minted.id
-    )
+    if minted is None or minted.public_key is None:
+        return False
+    # An attempt that was killed before its record still has a result.
+    context.result({"token_id": minted.id, "owner": minted.owner})
+    return _admin_section().get("credential_nft_id") == minted.id
 
 
 def describe(context: StepContext) -> Sequence[Change]:

@@ -8,7 +8,7 @@ from blockhost.engine_local.answers import EngineAnswers
 from blockhost.engine_local.ledger import LedgerMissing, open_ledger, plans
 from blockhost.engine_local.signup import page
 from blockhost.i18n import gettext as _
-from blockhost.i18n import gettext_noop as N_  # noqa: N812
+from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 
 
@@ -27,10 +27,13 @@ def is_offered(context: StepContext) -> bool:
     offer = EngineAnswers.from_config(context.config).plan
     try:
         with open_ledger() as book:
-            offered = any(plan.offer == offer for plan in plans.all_plans(book, active_only=True))
+            offered = [plan.id for plan in plans.all_plans(book, active_only=True) if plan.offer == offer]
     except LedgerMissing:
         return False
-    return offered and page.is_published()
+    if not offered or not page.is_published():
+        return False
+    context.result({"plan_id": offered[0]})
+    return True
 
 
 def describe(context: StepContext) -> Sequence[Change]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from flask import Blueprint, current_app, redirect, render_template, request, session
 from werkzeug.wrappers import Response
 
 from blockhost.engine_local import SESSION_KEY, STEP_ID
-from blockhost.engine_local.answers import DEFAULTS, parse_answers, to_form
+from blockhost.engine_local.answers import DEFAULTS, AnswersRefused, parse_answers, to_form
 from blockhost.engine_local.ledger.plans import LIMITS, MAX_NAME
 from blockhost.errors import AnswerError
 
@@ -32,14 +32,19 @@ def save() -> Response | tuple[str, int]:
     form = {key: request.form.get(key, "") for key in DEFAULTS}
     try:
         session[SESSION_KEY] = parse_answers(form)
-    except AnswerError as error:
-        return _page(form, error), 422
+    except AnswersRefused as error:
+        return _page(form, error.problems), 422
     return redirect(_next_page(), code=303)
 
 
-def _page(form: Mapping[str, str], error: AnswerError | None = None) -> str:
+def _page(form: Mapping[str, str], problems: Sequence[AnswerError] = ()) -> str:
     return render_template(
-        "engine_local/plan.html", step_id=STEP_ID, form=form, limits=LIMITS, max_name=MAX_NAME, error=error
+        "engine_local/plan.html",
+        step_id=STEP_ID,
+        form=form,
+        limits=LIMITS,
+        max_name=MAX_NAME,
+        errors={problem.field: str(problem) for problem in problems},
     )
 
 
