@@ -1,0 +1,27 @@
+"""Checks of virtual machines: the provisioner answers, and has what it was configured with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from blockhost.checks import Check, CheckContext, Finding
+from blockhost.i18n import gettext_noop as N_
+from blockhost.provisioner import get_provisioner
+
+
+def checks() -> Iterator[Check]:
+    yield Check(
+        "VM-LIST-01",
+        "the provisioner lists its virtual machines",
+        _list,
+        fix=N_("Run the provisioner's list command by hand; it says what it lacks"),
+    )
+
+
+def _list(context: CheckContext) -> Finding:
+    done = get_provisioner().run("list", ["--format", "json"], timeout=120)
+    if done.code != 0:
+        return Finding(ok=False, evidence=done.stderr.strip()[-200:] or f"exit code {done.code}")
+    machines = json.loads(done.stdout)
+    return Finding(ok=isinstance(machines, list), evidence=f"{len(machines)} virtual machines")
