@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -129,6 +130,10 @@ class DryRun:
         for name in names or PROGRAMS:
             self.wait_for(lambda name=name: self._answers(name), f"{name} did not come up", name)
 
+    def ask_wizard(self, path: str) -> tuple[int, str]:
+        """One request to the wizard's own socket, past nginx: status and body."""
+        return ask(self.root / "run/blockhost-wizard/wizard.sock", path)
+
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End one program the hard way."""
         process = self.processes.pop(name)
@@ -219,6 +224,18 @@ def free_ports(count: int) -> list[int]:
         for probe in sockets:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in sockets]
+
+
+def ask(place: Path, path: str) -> tuple[int, str]:
+    """GET over a Unix socket: status and body."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(place))
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read().decode()
 
 
 @contextlib.contextmanager
