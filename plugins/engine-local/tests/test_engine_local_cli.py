@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,7 @@ from blockhost.engine_local.ledger.plans import Offer
 from blockhost.errors import RootAgentConnectionError
 
 PLUGIN = Path(__file__).parents[1]
+LAUNCHERS = tomllib.loads((PLUGIN / "debian/build.toml").read_text())["launchers"]
 COMMON = PLUGIN.parents[1] / "packages/common"
 OWNER = "SHA256:" + "a" * 43
 OTHER = "SHA256:" + "b" * 43
@@ -93,17 +95,22 @@ def test_no_command_shows_the_usage(run, name):
     assert "usage" in err
 
 
+def launched(name, *words):
+    """The command in a process of its own, as its launcher starts it."""
+    module, function = LAUNCHERS[name].split(":")
+    code = f"import sys; sys.argv[0] = {name!r}; from {module} import {function}; sys.exit({function}())"
+    return [sys.executable, "-c", code, *words]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_launcher_starts_the_command(name):
     environment = {**os.environ, "PYTHONPATH": f"{PLUGIN}:{COMMON}"}
-    done = subprocess.run(
-        [sys.executable, PLUGIN / "bin" / name, "--version"], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(launched(name, "--version"), env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()[0]) == (0, name)
 
 
-def test_every_launcher_is_tested():
-    assert {file.name for file in (PLUGIN / "bin").iterdir()} == set(COMMANDS)
+def test_every_packaged_command_is_tested():
+    assert set(LAUNCHERS) == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +149,7 @@ def test_who_admin_follows_the_credential(admin, run, key):
 
 def test_who_admin_needs_no_environment(admin, root):
     environment = {"PYTHONPATH": f"{PLUGIN}:{COMMON}", "BLOCKHOST_ROOT": str(root)}
-    done = subprocess.run(
-        [sys.executable, PLUGIN / "bin/bw", "who", "admin"], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(launched("bw", "who", "admin"), env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{OWNER}\n")
 
 
@@ -588,7 +593,7 @@ def test_signup_refusals(root, run, tmp_path, words):
 
 def test_signup_preview_is_served_on_loopback(root):
     environment = {**os.environ, "PYTHONPATH": f"{PLUGIN}:{COMMON}"}
-    argv = [sys.executable, PLUGIN / "bin/blockhost-generate-signup", "--serve", "0"]
+    argv = launched("blockhost-generate-signup", "--serve", "0")
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as process:
         url = process.stderr.readline().strip()
         try:

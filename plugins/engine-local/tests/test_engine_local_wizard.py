@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -184,6 +185,22 @@ def test_wallet_page_gives_the_command_and_the_reason(app):
     assert "differently each time" in text
     for field in ("admin_wallet", "admin_signature", "public_secret"):
         assert f'name="{field}"' in text
+
+
+def test_wallet_page_says_what_is_wrong_and_keeps_what_was_typed(app):
+    problem = AnswerError("admin_signature", "it does <not> fit", hint="try printf")
+    with app.test_request_context():
+        text = flask.render_template(
+            wizard.get_wallet_template(),
+            form={"admin_wallet": "SHA256:x", "public_secret": "it's"},
+            errors={"admin_signature": str(problem)},
+            error=problem,
+            is_kept=True,
+        )
+    assert "it does &lt;not&gt; fit try printf" in text
+    assert 'value="SHA256:x"' in text
+    assert r"printf %s 'it'\''s' |" in html.unescape(text)
+    assert "Your signature is kept" in text
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
