@@ -47,3 +47,7 @@ dry-run: venv ## Start the whole product without root, in a temporary root
 .PHONY: bench
 bench: venv ## Measure against the limits, as ratios in one run
 	$(VENV)/bin/python -m testing.bench
+
+.PHONY: docs
+docs: venv ## Write the reference pages that the code can write
+	PYTHONPATH=packages/common:plugins/engine-local:plugins/provisioner-libvirt:scripts:. $(VENV)/bin/python -m reference_docs

@@ -1,0 +1,38 @@
+"""Documentation that the code can write is what the code says; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import reference_docs.__main__ as reference_docs
+
+TOP = Path(__file__).resolve().parents[2]
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("*/*/README.md")])
+
+
+@pytest.mark.parametrize("name", reference_docs.PAGES)
+def test_reference_is_what_the_code_says(name: str) -> None:
+    written = (TOP / "docs/reference" / name).read_text()
+    assert written == reference_docs.PAGES[name](TOP), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)", text)
+    local = [target for target in targets if "://" not in target]
+    assert not [target for target in local if not (page.parent / target).exists()]
+
+
+def test_make_targets_in_the_docs_exist() -> None:
+    makefiles = [TOP / "Makefile", *TOP.glob("scripts/*.mk"), *TOP.glob("testing/*/*.mk")]
+    targets = {
+        match[1]
+        for file in makefiles
+        for match in re.finditer(r"^([a-z-]+):", file.read_text(), re.MULTILINE)
+    }
+    used = {match[1] for page in PAGES for match in re.finditer(r"`make ([a-z-]+)", page.read_text())}
+    assert used <= targets
