@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from installer.firstboot.plan import steps as first_boot
+
 from blockhost.pipeline import Step
 from blockhost.plugin_api import as_steps
 from installer.finalize.plan import plan
-from installer.firstboot.plan import steps as first_boot
 from reference_docs.installed import with_plugins
 
 HEAD = """# Steps
