@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs our own packages over the base image; everything that changes lands in the upper directory.
+# Runs in a mount and PID namespace of its own. $1: base, $2: upper, $3: work, $4: mount point,
+# $5: yes when an SSH key was given.
+set -eu
+base=$1
+upper=$2
+work=$3
+root=$4
+ssh=$5
+
+mount -t overlay overlay -o "lowerdir=$base,upperdir=$upper,workdir=$work" "$root"
+mount -t proc proc "$root/proc"
+
+if ls "$root"/var/lib/blockhost/packages/host/*.deb > /dev/null 2>&1; then
+  # The pool lies on the appliance too: first boot verifies the packages and repairs them from there.
+  # shellcheck disable=SC2016  # expanded inside the chroot
+  chroot "$root" sh -c 'dpkg --force-unsafe-io --install /var/lib/blockhost/packages/host/*.deb'
+fi
+
+start_at_boot() {
+  # Only what is there: templates (console@tty1) are looked for by their template's name.
+  file=$(echo "$1" | sed 's/@.*\.service/@.service/')
+  if [ -e "$root/usr/lib/systemd/system/$file" ]; then
+    chroot "$root" systemctl --quiet enable "$1"
+  else
+    echo "not there: $1"
+  fi
+}
+
+for unit in blockhost-firstboot blockhost-wizard blockhost-worker blockhost-console@tty1 \
+  blockhost-console@ttyS0; do
+  start_at_boot "$unit.service"
+done
+# Not systemctl: that also rewrites the links for SysV init, which are in the base image.
+if [ "$ssh" = yes ]; then chroot "$root" env DPKG_MAINTSCRIPT_PACKAGE=openssh-server deb-systemd-helper enable ssh.service; fi
+
+rm -f "$root"/var/log/*.log "$root"/var/log/*/*.log "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
+umount "$root/proc" "$root"

@@ -1,0 +1,169 @@
+"""Which parts of Debian's installer the ISO's initrd has, and which it must not have.
+
+The netboot initrd is the base: it has d-i's core but expects to fetch the rest from a mirror, which an
+offline installation cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Missing from the netboot initrd: finding the medium and the disks, partitioning, finishing.
+UDEBS = [
+    "cdrom-detect",
+    "disk-detect",
+    "di-utils-mapdevfs",
+    "partman-base",
+    "partman-utils",
+    "partman-auto",
+    "partman-auto-lvm",
+    "partman-lvm",
+    "partman-basicfilesystems",
+    "partman-basicmethods",
+    "partman-ext3",
+    "partman-efi",
+    "partman-partitioning",
+    "partman-target",
+    "user-setup-udeb",
+    "finish-install",
+    "lvm2-udeb",
+    "dmsetup-udeb",
+    "parted-udeb",
+    "dosfstools-udeb",
+    "dmidecode-udeb",
+]
+
+# In the netboot initrd, and fetching, configuring a network, or never shown.
+DROPPED_UDEBS = [
+    "choose-mirror",
+    "choose-mirror-bin",
+    "download-installer",
+    "net-retriever",
+    "media-retriever",
+    "mountmedia",
+    "rescue-check",
+    "ethdetect",
+    "netcfg",
+    "network-preseed",
+    "brltty-udeb",
+    "libasound2-udeb",
+    "wpasupplicant-udeb",
+    "wireless-regdb-udeb",
+    "libiw30-udeb",
+    "wide-dhcpv6-client-udeb",
+    "rdnssd-udeb",
+    "ndisc6-udeb",
+    "wget-udeb",
+    "gpgv-udeb",
+    "libssl3-udeb",
+    "libcrypto3-udeb",
+    "screen-udeb",
+    "ca-certificates-udeb",
+    "pcmciautils-udeb",
+    "libnl-3-200-udeb",
+    "libnl-genl-3-200-udeb",
+]
+
+DROPPED_FILES = [
+    "*brltty*",
+    "*libasound*",
+    "usr/sbin/wpa_*",
+    "usr/lib/libiw.*",
+    "usr/lib/ossl-modules/*",
+    "usr/lib/libssl*",
+    "usr/lib/libcrypto*",
+    "usr/bin/wget",
+    "usr/bin/gpgv",
+    "usr/bin/screen*",
+    "usr/share/screen/*",
+    "usr/lib/choose-mirror/*",
+    "usr/lib/netcfg/*",
+    "usr/bin/netcfg",
+    "usr/bin/rdnssd",
+    "usr/sbin/rdnssd",
+    "usr/sbin/dhcp6c",
+    "usr/lib/debian-installer-startup.d/S60rescue-check",
+    "usr/lib/debian-installer*.d/*speakup",
+    "usr/lib/main-menu.d/10rescue",
+    "usr/lib/base-installer.d/*",
+    "usr/lib/post-base-installer.d/*",
+    "usr/lib/pre-pkgsel.d/*",
+    # It would rebuild the initramfs, which takes minutes, where bochs or cirrus graphics are in use.
+    "usr/lib/finish-install.d/10update-initramfs",
+    # apt's caches: there are no package lists.
+    "usr/lib/finish-install.d/60cleanup",
+    "usr/lib/finish-install.d/05localechooser",
+    "usr/lib/finish-install.d/07speakup",
+    "usr/lib/finish-install.d/55netcfg*",
+    "usr/lib/finish-install.d/50config-target-network",
+    "usr/lib/finish-install.d/97release-dhcp-lease",
+]
+
+# Dependencies by name that are met by programs from the image, by our kernel modules, or not needed.
+SATISFIED = [
+    "e2fsprogs-udeb",
+    "ntfs-3g-udeb",
+    "md-modules",
+    "ext2-modules",
+    "ext3-modules",
+    "ext4-modules",
+    "fat-modules",
+    "efi-modules",
+]
+
+# Programs from the image itself, so that installer and target use one version.
+IMAGE_PROGRAMS = [
+    "usr/sbin/mke2fs",
+    "usr/sbin/e2fsck",
+    "usr/sbin/tune2fs",
+    "usr/sbin/resize2fs",
+    "usr/bin/unsquashfs",
+]
+PROGRAM_LINKS = {
+    "usr/sbin/mkfs.ext4": "mke2fs",
+    "usr/sbin/mkfs.ext3": "mke2fs",
+    "usr/sbin/mkfs.ext2": "mke2fs",
+    "usr/sbin/fsck.ext4": "e2fsck",
+    "usr/sbin/e2label": "tune2fs",
+}
+
+# Our scripts in preseed/ and where d-i runs them from.
+SCRIPTS = {
+    "say.sh": "usr/sbin/blockhost-say",
+    "choose-disk.sh": "usr/sbin/blockhost-choose-disk",
+    "watch.sh": "usr/lib/debian-installer-startup.d/S11blockhost-watch",
+    "late-command.sh": "usr/lib/finish-install.d/94zz-blockhost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """A step of d-i's main menu that is a script of ours; `number` is its place in the order."""
+
+    package: str
+    script: str
+    number: int
+    title: str
+    provides: str
+    depends: str
+
+
+# `provides` makes finish-install's dependencies hold without base-installer and grub-installer.
+MENU_ITEMS = (
+    MenuItem(
+        package="blockhost-unpack",
+        script="unpack-image.sh",
+        number=6490,
+        title="Unpacking the BlockHost system",
+        provides="installed-base, kernel-installer",
+        depends="created-fstab, mounted-partitions",
+    ),
+    MenuItem(
+        package="blockhost-boot",
+        script="install-bootloader.sh",
+        number=7400,
+        title="Installing the boot loader",
+        provides="bootable-system",
+        depends="installed-base, created-fstab",
+    ),
+)
