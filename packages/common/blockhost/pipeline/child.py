@@ -16,6 +16,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -260,6 +261,7 @@ def _guard(pipe: Connection, output: Connection) -> None:
             os.kill(step, signal.SIGKILL)
 
     signal.signal(signal.SIGTERM, stop)
+    _until_ended_or_alone(step, pipe, stop)
     _, status = os.waitpid(step, 0)
     _end_orphans()
     ending = "" if stopped or status == 0 else _how_it_ended(status)
@@ -280,6 +282,24 @@ def _step_or_trace(pipe: Connection, output: Connection) -> int:
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
+
+
+def _until_ended_or_alone(step: int, pipe: Connection, stop: Callable[[], None]) -> None:
+    """Wait for the step; when whoever ordered it is gone, stop it.
+
+    The fork server is no witness of that: each of its children holds what keeps it alive.
+    """
+    descriptor = os.pidfd_open(step)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(pipe.fileno(), 0)  # hanging up is reported all the same
+        while not (ready := dict(poll.poll())):
+            pass
+        if descriptor not in ready:
+            stop()
+    finally:
+        os.close(descriptor)
 
 
 def _step_process(pipe: Connection, output: Connection) -> int:
