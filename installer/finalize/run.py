@@ -173,6 +173,9 @@ def load_header() -> Header | None:
         document = Fields(read_sealed(header_file()), source=str(header_file()))
     except FileNotFoundError:
         return None
+    except DamagedFile as damage:
+        remedy = "Run `blockhost-setup reset`; finished work is found again by the steps' checks"
+        raise DamagedFile(header_file(), "neither of its generations can be read", remedy=remedy) from damage
     source = document.source
     return Header(
         run_id=document.take("run_id", str),

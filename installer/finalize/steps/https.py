@@ -7,8 +7,6 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
-from installer.tls.names import own_names
-
 from blockhost.config_files import BROKER_ALLOCATION, HTTPS, read_config, write_config
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.i18n import gettext as _
@@ -16,6 +14,7 @@ from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
 from installer.tls import acme, local_ca
+from installer.tls.names import own_names
 
 #: Names that no public authority vouches for (RFC 6761, 6762, 8375 and common practice).
 PRIVATE_SUFFIXES = (
