@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tomllib
@@ -601,6 +600,4 @@ def test_signup_preview_is_served_on_loopback(root):
             with urllib.request.urlopen(url, timeout=10) as reply:
                 assert b"<h1>" in reply.read()
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-    assert process.returncode == 130
+            process.terminate()

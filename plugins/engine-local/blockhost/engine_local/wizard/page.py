@@ -50,7 +50,7 @@ def _page(form: Mapping[str, str], problems: Sequence[AnswerError] = ()) -> str:
 
 def _next_page() -> str:
     """The installer knows the order of its pages; it offers `wizard_next` to templates and to us."""
-    offered: dict[str, Any] = {}
-    current_app.update_template_context(offered)
-    wizard_next = offered.get("wizard_next") or current_app.jinja_env.globals["wizard_next"]
-    return cast(Callable[[str], str], wizard_next)(STEP_ID)
+    offered: dict[str, Any] = dict(current_app.jinja_env.globals)
+    if "wizard_next" not in offered:
+        current_app.update_template_context(offered)
+    return cast(Callable[[str], str], offered["wizard_next"])(STEP_ID)
