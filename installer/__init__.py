@@ -1,0 +1,1 @@
+"""The installer: first boot, console card, setup wizard, setup worker, validation."""

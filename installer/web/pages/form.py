@@ -1,0 +1,38 @@
+"""What the pages with a form have in common: show it, save it, or show it again with the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import redirect, render_template, request, session
+from werkzeug.wrappers.response import Response
+
+from blockhost.errors import AnswerError
+from installer.answers import all_problems, problem_of
+from installer.web import wizard
+
+Shown = str | tuple[str, int] | Response
+
+
+def saved(step_id: str, values: Mapping[str, Any]) -> Response:
+    """Keep an answer and go on."""
+    session.update(values)
+    return redirect(wizard.current().flow.next_url(step_id), 303)
+
+
+def shown(template: str, form: Mapping[str, str], **variables: Any) -> str:
+    """The page with its form filled in."""
+    return render_template(template, form=form, errors={}, error=None, **variables)
+
+
+def refused(template: str, error: AnswerError, **variables: Any) -> tuple[str, int]:
+    """The page again, with what was typed and each reason at its field. Secrets are typed again."""
+    errors = {problem.field: problem for problem in reversed(all_problems(error))}
+    messages = {field: problem_of(problem) for field, problem in errors.items()}
+    form = {name: value for name, value in request.form.items() if name not in SECRET_FIELDS}
+    page = render_template(template, form=form, errors=messages, error=error, hint=error.hint, **variables)
+    return page, 422
+
+
+SECRET_FIELDS = frozenset({"admin_signature"})

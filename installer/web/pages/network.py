@@ -1,0 +1,29 @@
+"""Page `network`: how this host gets its address, and the name that it goes by."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request, session
+
+from blockhost.errors import AnswerError
+from installer.answers import NetworkAnswer
+from installer.web import facts
+from installer.web.pages.form import Shown, refused, saved, shown
+
+page = Blueprint("network", __name__, url_prefix="/wizard/network")
+
+TEMPLATE = "wizard/network.html"
+
+
+@page.get("", strict_slashes=False)
+def show() -> Shown:
+    form = NetworkAnswer.from_session(session).to_form() if "network" in session else {"method": "dhcp"}
+    return shown(TEMPLATE, form, interfaces=facts.interfaces())
+
+
+@page.post("", strict_slashes=False)
+def save() -> Shown:
+    try:
+        answer = NetworkAnswer.from_form(request.form)
+    except AnswerError as error:
+        return refused(TEMPLATE, error, interfaces=facts.interfaces())
+    return saved("network", answer.to_session())
