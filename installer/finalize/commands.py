@@ -24,6 +24,7 @@ from blockhost.manifest import load_engine, load_provisioner
 from blockhost.secret import Secret
 from installer.answers import ADMIN_SIGNATURE, resolve_secrets, split_secrets
 from installer.finalize import run
+from installer.finalize.host_facts import host_facts
 from installer.finalize.run import Command, StepInfo
 from installer.finalize.supervisor import Supervisor
 from installer.finalize.throttle import Throttle
@@ -232,6 +233,7 @@ class Commands:
     def host(self, fields: Fields) -> Answer:
         fields.refuse_unknown()
         return {
+            **host_facts(),
             "testing": paths.is_testing(),
             "setup_complete": run.complete_marker().exists(),
             "site": type(nginx_site.current_site()).__name__,
