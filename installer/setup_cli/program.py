@@ -1,0 +1,74 @@
+"""Arguments, dispatch, and what every command's end looks like.
+
+Exit codes: 0 it worked · 1 refused or failed · 2 wrong usage · 3 still going (a --timeout passed)
+· 130 interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from installer.answers import AnswersFileError
+from installer.setup_cli import commands
+from installer.setup_cli.output import Terminal
+from installer.setup_cli.place import version
+
+OK, FAILED, USAGE, STILL_GOING, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; expected errors go to stderr, never a traceback."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s")
+    terminal = Terminal(format=options.format, quiet=options.quiet)
+    try:
+        code: int = options.run(options, terminal)
+        sys.stdout.flush()
+        return code
+    except AnswersFileError as error:
+        terminal.problems(error.problems)
+    except BlockhostError as error:
+        terminal.error(error)
+    except KeyboardInterrupt:
+        terminal.tell(_("Interrupted."))
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); the interpreter must not complain at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        terminal.tell(f"blockhost-setup: {place}{error.strerror or error}")
+    return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blockhost-setup",
+        description=_("Set up a BlockHost appliance from an answers file, or look at a setup."),
+        epilog=_("Exit codes: 0 success, 1 refused or failed, 2 usage, 3 still going, 130 interrupted."),
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help=_("show the version and exit"))
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--format", choices=("text", "json", "yaml"), default="text", help=_("of the result"))
+    common.add_argument("-q", "--quiet", action="store_true", help=_("say only the result and errors"))
+    common.add_argument("--debug", action="store_true", help=_("log what is done, for bug reports"))
+    subparsers = parser.add_subparsers(metavar=_("COMMAND"), required=True)
+    for module in commands.ALL:
+        module.add_to(subparsers, common)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`--version`, found out only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_args: object, **_kwargs: object) -> None:
+        sys.stdout.write(f"blockhost-setup {version()}\n")
+        parser.exit()
