@@ -40,7 +40,7 @@ def build_package(root: Path, recipe: Recipe) -> Built:
     content = layout.lay_out(root, recipe, stage)
     found = version.state(root, recipe.inputs)
     number = version.package_version(root, found, content)
-    key = sha256(f"{content} {number} {found.epoch} {_tools(root)}".encode()).hexdigest()
+    key = sha256(f"{content} {number} {found.epoch} {_tools()}".encode()).hexdigest()
     output = root / "packages" / recipe.target / f"{recipe.name}_{number}_all.deb"
     if _is_built(work / "built.json", key, output):
         return Built(recipe.name, number, output, is_new=False)
@@ -83,7 +83,7 @@ def _is_built(stamp: Path, key: str, output: Path) -> bool:
     return output.is_file() and before == {"key": key, "sha256": _digest(output)}
 
 
-def _tools(root: Path) -> str:
+def _tools() -> str:
     """The builder itself is an input, and so are the Debian tools that it drives."""
     programs = run(["dpkg-query", "-W", "-f", "${Package}=${Version} ", "debhelper", "dpkg-dev", "dh-python"])
     return layout.tree_hash(Path(__file__).parent) + programs

@@ -39,14 +39,16 @@ def release(root: Path) -> str:
 
 def state(root: Path, paths: Sequence[str]) -> State:
     """Where `paths` (relative to the root) stand in git."""
-    committed = probe(["git", "-C", root, "log", "-1", "--format=%ct", "--", *paths])
-    changed = probe(["git", "-C", root, "status", "--porcelain", "--untracked-files=all", "--", *paths])
+    # A checkout that belongs to someone else is still the one we were started from.
+    git = ["git", "-c", f"safe.directory={root.resolve()}", "-C", root]
+    committed = probe([*git, "log", "-1", "--format=%ct", "--", *paths])
+    changed = probe([*git, "status", "--porcelain", "--untracked-files=all", "--", *paths])
     if committed.code != 0 or changed.code != 0:
         raise BuildError(
             f"{root}: git says: {(committed.stderr or changed.stderr).strip()}",
             hint="Packages are built from a clone, since their versions come from its commits",
         )
-    tag = probe(["git", "-C", root, "describe", "--exact-match", "--match", f"v{release(root)}"])
+    tag = probe([*git, "describe", "--tags", "--exact-match", "--match", f"v{release(root)}"])
     # Never committed at all: a fixed time, so that two builds are still equal.
     epoch = int(committed.stdout.strip() or 946684800)
     return State(epoch, tag.code == 0, bool(changed.stdout.strip()))
@@ -58,9 +60,3 @@ def package_version(root: Path, found: State, digest: str) -> str:
     if not found.is_tagged:
         version += f"~dev{datetime.fromtimestamp(found.epoch, UTC):%Y%m%d%H%M%S}"
     return version + (f"+dirty.{digest[:8]}" if found.is_dirty else "")
-
-
-def project_version(root: Path) -> str:
-    """The version of the whole tree, for the name of the ISO."""
-    found = state(root, ["."])
-    return package_version(root, found, "tree") if not found.is_dirty else f"{release(root)}~dev+dirty"

@@ -1,0 +1,47 @@
+"""Facts about the packages, read from the tree: used by the tests of the package builder."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from blockhost.command import run
+from deb_builder.recipe import Recipe, find_recipes
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Which Debian package brings a module whose name is not the package's.
+PACKAGE_OF = {"yaml": "python3-yaml", "flask_babel": "python3-flask-babel", "babel": "python3-babel"}
+OURS = {"blockhost", "installer", "admin", "_common"}
+
+
+def recipes() -> list[Recipe]:
+    return find_recipes(ROOT, backend="libvirt", engine="local")
+
+
+def foreign_imports(root: Path, recipe: Recipe) -> set[str]:
+    """Top-level modules that the package's code imports and Python itself does not bring."""
+    found: set[str] = set()
+    for source in recipe.trees:
+        for file in _python_files(root / source):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add((node.module or "").partition(".")[0])
+    return found - OURS - set(sys.stdlib_module_names) - {"__future__"}
+
+
+def depends(package: Path) -> set[str]:
+    """The names in a package's Depends, all alternatives, without versions."""
+    text = run(["dpkg-deb", "--field", package, "Depends"])
+    words = text.replace("|", ",").split(",")
+    return {word.strip().partition(" ")[0].removesuffix(":any") for word in words}
+
+
+def _python_files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        for file in path.rglob("*.py"):
+            if "tests" not in file.relative_to(path).parts:
+                yield file
