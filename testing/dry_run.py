@@ -33,6 +33,7 @@ CODE_PATHS = ("packages/common", "plugins/engine-local", "plugins/provisioner-li
 FAKES = TOP / "testing/fakes/bin"
 #: Modules that run beside each other, and the socket or port file that shows each is up.
 PROGRAMS = {
+    "init": (str(TOP / "testing/fakes/init.py"),),
     "agent": ("-m", "blockhost.root_agent"),
     "worker": ("-m", "installer.finalize.worker"),
     "wizard": ("-m", "installer.web"),
@@ -171,6 +172,7 @@ class DryRun:
 
     def _answers(self, name: str) -> bool:
         places = {
+            "init": "run/fake-init.sock",
             "agent": "run/blockhost/root-agent.sock",
             "worker": "run/blockhost-setup/worker.sock",
             "wizard": "run/blockhost-wizard/wizard.sock",
@@ -242,7 +244,7 @@ def ask(place: Path, path: str) -> tuple[int, str]:
 def dry_run(root: Path | None = None) -> Iterator[DryRun]:
     """A dry run after first boot, with all its programs up."""
     with DryRun(root) as machine:
-        machine.start("agent")
+        machine.start("init", "agent")
         machine.first_boot()
         machine.start("worker", "wizard")
         yield machine

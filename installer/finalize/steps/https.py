@@ -64,9 +64,8 @@ def is_in_place(context: StepContext) -> bool:
     files = [document.get("cert_file"), document.get("key_file")]
     if document.get("hostname") != hostname or not all(file and Path(file).is_file() for file in files):
         return False
-    if document.get("tls_mode") == "local-ca":
-        # Asking again renews an old certificate, and leaves a good one as it is.
-        local_ca.ensure_certificate(certificate_names(hostname))
+    if document.get("tls_mode") == "local-ca" and not local_ca.is_current(certificate_names(hostname)):
+        return False
     context.config["https"] = document
     context.result({"hostname": hostname, "tls_mode": document.get("tls_mode")})
     return True
