@@ -1,0 +1,1 @@
+"""One first-boot step per file, each with its `STEP`."""
