@@ -103,7 +103,7 @@ def read_document(raw: bytes) -> dict[str, Section | Value | Faulty]:
         raise Malformed(1, _("empty, expected `version: 1` and sections"))
     if not isinstance(root, yaml.MappingNode):
         raise Malformed(_line(root), _("expected keys and values at the top"))
-    return {key: _section(node) for key, node in _pairs(root)}
+    return {key: _section(node, line) for key, line, node in _pairs(root)}
 
 
 def _refuse_dangerous(text: str) -> None:
@@ -126,7 +126,8 @@ def _refuse_dangerous(text: str) -> None:
             depth -= 1
 
 
-def _pairs(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+def _pairs(node: yaml.MappingNode) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Key, the key's line, value."""
     seen: dict[str, int] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
@@ -138,12 +139,12 @@ def _pairs(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
                 _("duplicate key %(key)s, first in line %(line)d") % {"key": repr(name), "line": seen[name]},
             )
         seen[name] = _line(key)
-        yield name, value
+        yield name, _line(key), value
 
 
-def _section(node: yaml.Node) -> Section | Value | Faulty:
+def _section(node: yaml.Node, line: int) -> Section | Value | Faulty:
     if isinstance(node, yaml.MappingNode):
-        return Section(_line(node), {key: _value(value) for key, value in _pairs(node)})
+        return Section(line, {key: _value(value) for key, _line_of_key, value in _pairs(node)})
     return _value(node)
 
 
@@ -154,7 +155,7 @@ def _value(node: yaml.Node) -> Value | Faulty:
     if isinstance(node, yaml.SequenceNode):
         return _listed(node)
     assert isinstance(node, yaml.MappingNode)
-    entries = dict(_pairs(node))
+    entries = {key: value for key, _line_of_key, value in _pairs(node)}
     source = entries.get("file")
     if set(entries) != {"file"} or not isinstance(source, yaml.ScalarNode) or not source.value:
         return Faulty(line, _("expected a value or {file: PATH}, got other keys"))

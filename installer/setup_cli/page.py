@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+_ERROR_CLASSES = frozenset({"field-error", "alert-error"})
 #: Elements that have no end tag.
 _VOID = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
@@ -29,20 +31,17 @@ class Page:
 
 
 def read_page(html: str) -> Page:
-    """Read a page. Elements with `data-error="FIELD"` complain about a field, `role="alert"` about all."""
+    """Read a page.
+
+    `data-error="FIELD"`, or an error's class and the id `FIELD-error` or `FIELD-hint`, mark a complaint
+    about a field; `role="alert"` marks the page's own, which sums the fields' up where there are any.
+    """
     reader = _Reader()
     reader.feed(html)
     reader.close()
     page = reader.page
-    told = {complaint.message for complaint in page.complaints if complaint.field}
-    # An alert that only repeats the fields' messages is no further complaint.
-    page.complaints = [
-        complaint
-        for index, complaint in enumerate(page.complaints)
-        if complaint.message
-        and complaint not in page.complaints[:index]
-        and (complaint.field or not any(message in complaint.message for message in told))
-    ]
+    told = [complaint for complaint in page.complaints if complaint.message]
+    page.complaints = [complaint for complaint in told if complaint.field] or told
     return page
 
 
@@ -63,8 +62,8 @@ class _Reader(HTMLParser):
         if tag in _VOID:
             return
         self._depth += 1
-        if "data-error" in attributes:
-            self._open.append((self._depth, attributes["data-error"], []))
+        if name := _field_of(attributes):
+            self._open.append((self._depth, name, []))
         elif attributes.get("role") == "alert":
             self._open.append((self._depth, "", []))
 
@@ -83,3 +82,12 @@ class _Reader(HTMLParser):
             self.page.title += data.strip()
         for _depth, _name, texts in self._open:
             texts.append(data)
+
+
+def _field_of(attributes: dict[str, str]) -> str:
+    """The field that an element complains about; empty for all other elements."""
+    if attributes.get("data-error"):
+        return attributes["data-error"]
+    marked = re.fullmatch(r"(\w+)-(?:error|hint)", attributes.get("id", ""))
+    is_error = not _ERROR_CLASSES.isdisjoint(attributes.get("class", "").split())
+    return marked[1] if marked and is_error and attributes.get("role") != "alert" else ""

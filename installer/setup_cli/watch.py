@@ -154,10 +154,7 @@ def as_text(status: Mapping[str, Any]) -> str:
     for step_id, step in steps.items() if isinstance(steps, Mapping) else ():
         took = _seconds(step)
         mark, label = marks.get(str(step.get("status")), "?"), printable(str(step.get("label") or ""))
-        lines.append(
-            f"  {mark} {step_id:<16} {label}"
-            + (f" ({took:.0f} s)" if took is not None else "")
-        )
+        lines.append(f"  {mark} {step_id:<16} {label}" + (f" ({took:.0f} s)" if took is not None else ""))
         if step.get("error"):
             lines.append(f"      {printable(str(step['error']))}")
         if step.get("hint") and step.get("error"):
