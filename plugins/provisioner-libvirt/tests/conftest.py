@@ -1,0 +1,211 @@
+"""A host with fakes for what would change the machine, or with a libvirt daemon of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+FAKES = REPOSITORY / "testing/fakes/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+IP = """#!/usr/bin/python3
+import json, sys
+words = [word for word in sys.argv[1:] if not word.startswith("-")]
+if words[:2] == ["route", "show"]:
+    print(json.dumps([{"dst": "default", "gateway": "192.0.2.1", "dev": "br0"}]))
+elif words[:2] == ["address", "show"]:
+    print(json.dumps([{"ifname": "br0", "addr_info": [
+        {"family": "inet", "local": "192.0.2.105", "prefixlen": 24}]}]))
+"""
+
+
+@dataclass
+class Host:
+    """One appliance root with what finalization needs to find."""
+
+    root: Path
+    answers: dict[str, Any]
+
+    @property
+    def ledger(self) -> list[list[str]]:
+        """What the fakes were asked to do, as argument lists."""
+        file = self.root / "var/log/fake-programs.jsonl"
+        if not file.exists():
+            return []
+        return [json.loads(line)["argv"] for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A root before finalization: bridge known, image carried, fakes first on the path."""
+    root = tmp_path / "r"  # short: socket names have 107 bytes
+    for directory in ("etc/blockhost", "var/lib/blockhost/template", "var/log", "run/blockhost", "usr/share/blockhost"):
+        (root / directory).mkdir(parents=True)
+    (root / "run/blockhost/bridge").write_text("br0\n")
+    (root / "usr/share/blockhost/cloud-init").symlink_to(REPOSITORY / "packages/common/cloud-init")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ip").write_text(IP)
+    (programs / "ip").chmod(0o755)
+    monkeypatch.setenv("BLOCKHOST_ROOT", str(root))
+    monkeypatch.setenv("BLOCKHOST_DRY_RUN", "1")
+    monkeypatch.setenv("BLOCKHOST_PATH", f"{programs}:{FAKES}:{SYSTEM_PATH}")
+    carry_image(root)
+    answers = {
+        "storage_pool": "blockhost",
+        "storage_path": "/var/lib/libvirt/images/blockhost",
+        "ip_network": "192.0.2.0/24",
+        "ip_start": "192.0.2.100",
+        "ip_end": "192.0.2.120",
+        "gateway": "192.0.2.1",
+        "gc_grace_days": 7,
+    }
+    return Host(root, answers)
+
+
+def carry_image(root: Path, *options: str) -> Path:
+    """An empty image with its checksum, as the ISO carries the real one."""
+    image = root / "var/lib/blockhost/template/blockhost-vm.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, str(image), "64M"], check=True)
+    write_checksum(image)
+    return image
+
+
+def write_checksum(image: Path) -> None:
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    image.with_name(image.name + ".sha256").write_text(f"{digest}  {image.name}\n")
+
+
+@pytest.fixture
+def agent(host: Host) -> Iterator[subprocess.Popen[bytes]]:
+    """The root agent with the real action modules, for this root."""
+    with running_agent(host.root) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    modules = [
+        REPOSITORY / "packages/common/root-agent-actions/networking.py",
+        REPOSITORY / "plugins/provisioner-libvirt/root-agent-actions/virsh.py",
+    ]
+    arguments = [word for module in modules for word in ("--actions", str(module))]
+    path = os.pathsep.join(str(REPOSITORY / part) for part in ("packages/common", "plugins/provisioner-libvirt"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "blockhost.root_agent", *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
+    try:
+        wait_until(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def answers_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None, f"it ended with {process.returncode}"
+        assert time.monotonic() < deadline, "it did not get ready"
+        time.sleep(0.02)
+
+
+LIBVIRT = """
+set -e
+mount --make-rprivate /
+test ! -e /dev/kvm || mount --bind /dev/null /dev/kvm  # a dead device makes each define take a minute
+for part in run etc/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
+    mkdir -p "/$part"
+    mount --bind "$1/$part" "/$part"
+done
+mount -t sysfs sysfs /sys  # the network devices of these namespaces
+ip link set lo up
+ip link add br0 type bridge
+ip link set br0 up
+virtlogd &
+exec libvirtd
+"""
+QEMU_CONF = """
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+"""
+
+
+@pytest.fixture(scope="session")
+def libvirt_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A libvirt of our own, under emulation, in namespaces of its own; its run directory."""
+    if os.geteuid() != 0 or not Path("/usr/sbin/libvirtd").exists():
+        pytest.skip("needs root, libvirt-daemon-system and qemu-system-x86")
+    private = tmp_path_factory.mktemp("v")
+    for part in ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt"):
+        (private / part).mkdir(parents=True)
+    (private / "etc/libvirt/qemu.conf").write_text(QEMU_CONF)
+    (private / "etc/libvirt/libvirtd.conf").write_text('auth_unix_rw = "none"\nauth_unix_ro = "none"\n')
+    with (private / "libvirtd.log").open("wb") as output:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--net", "sh", "-c", LIBVIRT, "libvirt", str(private)], stdout=output, stderr=output
+        )
+        try:
+            wait_until(lambda: answers_on(private / "run/libvirt/libvirt-sock"), process)
+            yield private / "run"
+        finally:
+            process.terminate()
+            process.wait(20)
+            end_processes([private / "run/virtlogd.pid", *(private / "run/libvirt/qemu").glob("*.pid")])
+
+
+@pytest.fixture
+def libvirt(libvirt_daemon: Path, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """That libvirt as the one the product talks to; emptied afterwards."""
+    uri = f"qemu+unix:///system?socket={libvirt_daemon}/libvirt/libvirt-sock"
+    # The programs that change the machine are real here, but they change only namespaces.
+    monkeypatch.setenv("BLOCKHOST_PATH", f"{tmp_path / 'programs'}:{SYSTEM_PATH}")
+    monkeypatch.setenv("BLOCKHOST_LIBVIRT_URI", uri)
+    yield
+
+    def virsh(*arguments: str) -> list[str]:
+        done = subprocess.run(["virsh", "-q", "-c", uri, *arguments], capture_output=True, text=True, timeout=60)
+        return done.stdout.split()
+
+    for name in virsh("list", "--name"):
+        virsh("destroy", name)
+    for name in virsh("list", "--all", "--name"):
+        virsh("undefine", name)
+    for name in virsh("pool-list", "--all", "--name"):
+        virsh("pool-destroy", name)
+        virsh("pool-undefine", name)
+
+
+def end_processes(pid_files: list[Path]) -> None:
+    """End the daemons behind these pid files."""
+    for file in pid_files:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(file.read_text()), signal.SIGKILL)
