@@ -40,6 +40,7 @@ def build(cache: Cache, apt: PrivateApt, progress: Progress) -> Base:
         packages,
         digest_tree(IMAGE_DIR / "base-files"),
         digest_tree(IMAGE_DIR / "configure-base.sh"),
+        digest_tree(IMAGE_DIR / "forget-build.sh"),
         digest_sources("base", "bootstrap", "times", "squashfs"),
     )
 

@@ -24,7 +24,6 @@ UDEBS = [
     "partman-efi",
     "partman-partitioning",
     "partman-target",
-    "user-setup-udeb",
     "finish-install",
     "lvm2-udeb",
     "dmsetup-udeb",
@@ -102,6 +101,7 @@ DROPPED_FILES = [
 # Dependencies by name that are met by programs from the image, by our kernel modules, or not needed.
 SATISFIED = [
     "e2fsprogs-udeb",
+    "user-setup-udeb",  # the image has its accounts, root is locked
     "ntfs-3g-udeb",
     "md-modules",
     "ext2-modules",

@@ -34,6 +34,7 @@ def build(cache: Cache, apt: PrivateApt, base: Base, progress: Progress) -> Path
         base.key,  # GRUB and e2fsprogs come from there
         digest_tree(IMAGE_DIR / "template-files"),
         digest_tree(IMAGE_DIR / "configure-template.sh"),
+        digest_tree(IMAGE_DIR / "forget-build.sh"),
         digest_sources("template", "bootstrap", "times", "disk_image"),
     )
 

@@ -7,19 +7,9 @@ name=$2
 
 cp -R "$(dirname "$0")/base-files/." "$root/"
 
-# What belongs to one machine, or to the building machine.
-rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/apt/sources.list.d/* "$root"/etc/hostname
-rm -f "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old "$root"/var/lib/systemd/random-seed
-: > "$root/etc/machine-id"
 echo "# Offline appliance: no package source." > "$root/etc/apt/sources.list"
-rm -f "$root/etc/resolv.conf"
-ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
-
-# d-i would have asked; without it pam_env warns at each login.
-echo "LANG=C.UTF-8" > "$root/etc/default/locale"
 echo "$name" > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost ip6-localhost ip6-loopback\n' "$name" > "$root/etc/hosts"
-chroot "$root" usermod --lock root
 
 # nginx serves only sites of ours; the package's own welcome page is none.
 rm -f "$root/etc/nginx/sites-enabled/default"
@@ -35,5 +25,4 @@ chroot "$root" systemctl --quiet mask serial-getty@ttyS0.service getty@tty1.serv
 mkdir -p "$root/etc/systemd/logind.conf.d"
 printf '[Login]\nNAutoVTs=0\nReserveVT=0\n' > "$root/etc/systemd/logind.conf.d/blockhost.conf"
 
-find "$root/var/log" -type f -delete
-rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/ldconfig/aux-cache "$root"/tmp/* "$root"/run/*
+"$(dirname "$0")/forget-build.sh" "$root"

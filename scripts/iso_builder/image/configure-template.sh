@@ -3,15 +3,9 @@
 set -eu
 root=$1
 
-rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/hostname
-rm -f "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old "$root"/var/lib/systemd/random-seed
-: > "$root/etc/machine-id"
-rm -f "$root/etc/resolv.conf"
-ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
-echo "LANG=C.UTF-8" > "$root/etc/default/locale"
+rm -f "$root/etc/apt/sources.list"
 echo "vm" > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
-chroot "$root" usermod --lock root
 
 # Seeds come on a disk of the VM (NoCloud); probing the network for clouds costs half a minute.
 mkdir -p "$root/etc/cloud/cloud.cfg.d"
@@ -32,5 +26,4 @@ mkdir -p "$root/boot/grub"
 cp "$(dirname "$0")/template-files/grub.cfg" "$root/boot/grub/grub.cfg"
 test -e "$root/vmlinuz" && test -e "$root/initrd.img"
 
-find "$root/var/log" -type f -delete
-rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/ldconfig/aux-cache "$root"/tmp/* "$root"/run/*
+"$(dirname "$0")/forget-build.sh" "$root"
