@@ -104,7 +104,7 @@ def require_deterministic(key_type: str) -> None:
     if key_type in DETERMINISTIC:
         return
     raise SignatureRefused(
-        _("A %(kind)s key cannot be used here: it signs the same message differently each time.")
+        _("A key of type %(kind)s cannot be used here: it signs the same message differently each time.")
         % {"kind": _shown(key_type)},
         hint=_(
             "Your signature is also the key of your configuration backup, so it must come out the same"

@@ -1,7 +1,7 @@
 """Step `engine_config`: who the administrator is, and what customers sign.
 
-Writes `blockhost.yaml`, the login part of `web3-defaults.yaml` (there is no chain to describe) and
-the administrator's entry in the addressbook.
+Writes `blockhost.yaml`, the login part of `web3-defaults.yaml` (there is no chain to describe, and
+no page that a browser wallet could sign on) and the administrator's entry in the addressbook.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ def _wanted(context: StepContext) -> dict[ConfigFile, dict[str, Any]]:
         },
         WEB3_DEFAULTS: {
             "auth": {"otp_length": 6, "otp_ttl_seconds": 300, "public_secret": public_secret},
-            "signing_page": {"html_path": "/usr/share/blockhost/signing-page/index.html", "port": 8443},
         },
         ADDRESSBOOK: {"admin": {"address": wallet}},
     }
