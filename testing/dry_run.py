@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import os
 import shutil
@@ -90,6 +91,15 @@ class DryRun:
                 if target.startswith("/usr/share/blockhost/"):
                     _lay(TOP / source.format(package=package), self.root / target.lstrip("/"))
         self._write_launchers()
+        self._carry_template()
+
+    def _carry_template(self) -> None:
+        """An empty disk in the place of the image that the ISO carries: nothing boots here."""
+        image = self.root / "var/lib/blockhost/template/blockhost-vm.qcow2"
+        if not image.exists():
+            command.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"])
+        digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        image.with_name(f"{image.name}.sha256").write_text(f"{digest}  {image.name}\n")
 
     def _write_launchers(self) -> None:
         """The commands that packages put in /usr/bin, as their own packaging describes them."""

@@ -3,16 +3,14 @@ themselves; and no secret left in the state of the setup."""
 
 from __future__ import annotations
 
-import grp
 import json
 import os
-import pwd
 from typing import Any
 
 from blockhost import config_files
 from blockhost.config_files import ADMIN_COMMANDS, ADMIN_SIGNATURE, ConfigFile, read_config, write_config
 from blockhost.errors import StepFailed
-from blockhost.files import make_dir, write_atomic
+from blockhost.files import account_ids, make_dir, write_atomic
 from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.paths import config_dir, state_dir
@@ -86,8 +84,7 @@ def correct_mode(row: ConfigFile) -> None:
         return
     try:
         os.fchmod(descriptor, row.mode)
-        if os.geteuid() == 0:
-            os.fchown(descriptor, pwd.getpwnam(row.owner).pw_uid, grp.getgrnam(row.group).gr_gid)
+        os.fchown(descriptor, *account_ids(row.owner, row.group))
     finally:
         os.close(descriptor)
 
@@ -98,11 +95,9 @@ def mode_is_right(row: ConfigFile) -> bool:
         found = row.path.lstat()
     except FileNotFoundError:
         return True
-    if found.st_mode & 0o7777 != row.mode:
-        return False
-    if os.geteuid() != 0:
-        return True
-    return (found.st_uid, found.st_gid) == (pwd.getpwnam(row.owner).pw_uid, grp.getgrnam(row.group).gr_gid)
+    expected = account_ids(row.owner, row.group)
+    owners = zip((found.st_uid, found.st_gid), expected, strict=True)
+    return found.st_mode & 0o7777 == row.mode and all(wanted in (-1, owner) for owner, wanted in owners)
 
 
 def _write_admin_files(context: StepContext) -> None:

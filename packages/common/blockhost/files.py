@@ -40,7 +40,7 @@ def write_atomic(
     with _directory(path.parent) as directory:
         temporary = f".{path.name}.{secrets.token_hex(6)}"
         try:
-            _write_new(temporary, content, mode, _ids(owner, group), directory)
+            _write_new(temporary, content, mode, account_ids(owner, group), directory)
             os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -137,7 +137,7 @@ def make_dir(path: Path, *, mode: int, owner: str | None = None, group: str | No
     with _directory(path) as directory:
         if stat.S_IMODE(os.fstat(directory).st_mode) != mode:
             os.fchmod(directory, mode)
-        ids = _ids(owner, group)
+        ids = account_ids(owner, group)
         if ids != (-1, -1):
             os.fchown(directory, *ids)
     return path
@@ -168,7 +168,8 @@ def _directory(path: Path) -> Any:
         os.close(descriptor)
 
 
-def _ids(owner: str | None, group: str | None) -> tuple[int, int]:
+def account_ids(owner: str | None, group: str | None) -> tuple[int, int]:
+    """The numbers for chown; -1 (leave it) where there is nothing to change or we may not."""
     if os.geteuid() != 0 or paths.root() != Path("/"):
         return -1, -1  # a moved root has none of the appliance's accounts
     return (
