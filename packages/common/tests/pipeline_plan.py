@@ -60,6 +60,18 @@ def daemonizes(context: StepContext) -> None:
         time.sleep(0.01)
 
 
+def serves(context: StepContext) -> None:
+    """Leaves a daemon that has a worker, as a web server does."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(context.config["pid_file"]).write_text(str(os.getpid()))
+            time.sleep(600)
+        time.sleep(600)
+    while not Path(context.config["pid_file"]).exists():
+        time.sleep(0.01)
+
+
 def hangs_with_daemon(context: StepContext) -> None:
     daemonizes(context)
     hangs(context)
@@ -87,7 +99,7 @@ def no_effect(context: StepContext) -> None:
 
 def steps() -> list[Step]:
     functions = (
-        good, fails, bug, leaves, vanishes, segfaults, hangs, floods, daemonizes,
+        good, fails, bug, leaves, vanishes, segfaults, hangs, floods, daemonizes, serves,
         hangs_with_daemon, tells_secret, intends, not_json,
     )  # fmt: skip
     made = [Step(f.__name__, f.__name__, apply=f, timeout_s=20) for f in functions]
