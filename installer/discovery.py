@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,7 +65,7 @@ class Plugins:
     provisioner: Plugin | None = None
     problems: tuple[PluginProblem, ...] = ()
     #: Manifests that could be read, also of plugins whose module is broken.
-    manifests: Mapping[str, Manifest] = MappingProxyType({})
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
 
     @property
     def engine_manifest(self) -> EngineManifest | None:
@@ -107,7 +107,8 @@ def discover(manifest_files: Mapping[PluginKind, Path] = MappingProxyType({})) -
             found[kind] = plugin
         else:
             problems.append(plugin)
-    problems += _collisions(readable)
+    # First: `problem_of` tells the first one of a plugin.
+    problems = [*_collisions(readable), *problems]
     broken = {problem.kind for problem in problems}
     for problem in problems:
         log.error("%s plugin %s: %s", problem.kind, problem.name or "(unknown)", problem.message)

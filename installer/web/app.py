@@ -68,7 +68,7 @@ def _offer_names(app: Flask, here: wizard.Wizard) -> None:
 
 def _accept_url(error: Exception, endpoint: str, values: dict[str, Any]) -> str:
     """`url_for(wizard_nav(id).next)`, as some plugins write: it is a URL already."""
-    if endpoint.startswith("/wizard/") and not values:
+    if endpoint.startswith("/wizard/") and all(name.startswith("_") for name in values):
         return endpoint
     raise error
 
@@ -86,7 +86,7 @@ def _ask(plugin: Plugin | None) -> dict[str, Any]:
         return {}
     try:
         found = function(session)
-    except Exception:
-        log.exception("get_ui_params of %s failed", plugin.name)
+    except Exception as error:  # each page asks: one line is enough
+        log.warning("get_ui_params of %s failed: %s", plugin.name, type(error).__name__)
         return {}
     return found if isinstance(found, dict) else {}

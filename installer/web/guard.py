@@ -97,12 +97,12 @@ def is_same_origin(origin: str) -> bool:
     return origin.lower() == f"{request.scheme}://{request.host}".lower()
 
 
-def _check_host() -> None:
-    if not is_own_host(request.host):
-        abort(
-            421,
-            _("This machine does not answer to that name. Open the address that its console shows."),
-        )
+def _check_host() -> Response | None:
+    if is_own_host(request.host):
+        return None
+    # In plain text: what makes pages makes links, and this Host is not one to link to.
+    message = _("This machine does not answer to that name. Open the address that its console shows.")
+    return Response(message + "\n", 421, mimetype="text/plain")
 
 
 def _check_body() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from blockhost.errors import WorkerError
-from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from installer.web import wizard
 from installer.web.pages.form import Shown
 
@@ -119,8 +119,8 @@ def _row(step_id: str, step: Mapping[str, Any], last_line: str) -> StepRow:
 
 
 STATE_TEXTS = {
-    "running": _("The host is being set up."),
-    "completed": _("Everything is set up."),
-    "failed": _("A step failed. What was done before it is kept."),
-    "interrupted": _("The setup was interrupted. What was done is kept."),
+    "running": N_("The host is being set up."),
+    "completed": N_("Everything is set up."),
+    "failed": N_("A step failed. What was done before it is kept."),
+    "interrupted": N_("The setup was interrupted. What was done is kept."),
 }
