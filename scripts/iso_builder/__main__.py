@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("build-iso: needs root (the image's files belong to root); try sudo", file=sys.stderr)
         return 1
     os.umask(0o022)
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
     progress = Progress()
     started = time.monotonic()
     try:
