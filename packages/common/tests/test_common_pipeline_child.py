@@ -93,7 +93,9 @@ def test_flood_is_cut_and_said(launcher: ChildLauncher) -> None:
     assert sum(map(len, heard.lines)) < MAX_LOG_BYTES + 70_000
 
 
-@pytest.mark.parametrize(("name", "deadline"), [("daemonizes", 20.0), ("serves", 20.0), ("hangs_with_daemon", 1.5)])
+@pytest.mark.parametrize(
+    ("name", "deadline"), [("daemonizes", 20.0), ("serves", 20.0), ("hangs_with_daemon", 1.5)]
+)
 def test_nothing_survives_a_step(launcher: ChildLauncher, tmp_path: Path, name: str, deadline: float) -> None:
     pid_file = tmp_path / "pid"
     config = {"pid_file": str(pid_file)}
