@@ -187,10 +187,10 @@ def test_the_medium_itself_is_never_taken(machine: Machine, stick: str, mounted:
     assert "install-medium" in text
 
 
-def test_a_name_that_begins_like_the_mediums_is_another_disk(machine: Machine) -> None:
-    machine.disks = [Disk("sda", usb=True), Disk("sdaa")]
-    machine.medium = "sda1"
-    assert machine.choose()[2]["partman-auto/disk"] == "/dev/sdaa"
+def test_a_disk_whose_name_begins_the_mediums_is_another_disk(machine: Machine) -> None:
+    machine.disks = [Disk("sda"), Disk("sdaa", usb=True)]
+    machine.medium = "sdaa1"
+    assert machine.choose()[2]["partman-auto/disk"] == "/dev/sda"
 
 
 def test_lvm_by_argument(machine: Machine) -> None:
