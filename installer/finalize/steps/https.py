@@ -14,6 +14,7 @@ from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
 from installer.tls import acme, local_ca
+from installer.tls.certificate import fingerprint
 from installer.tls.names import own_names
 
 #: Names that no public authority vouches for (RFC 6761, 6762, 8375 and common practice).
@@ -67,7 +68,9 @@ def is_in_place(context: StepContext) -> bool:
     if document.get("tls_mode") == "local-ca" and not local_ca.is_current(certificate_names(hostname)):
         return False
     context.config["https"] = document
-    context.result({"hostname": hostname, "tls_mode": document.get("tls_mode")})
+    # Told while the old certificate is still served: a client that pinned that one will trust this.
+    served = fingerprint(Path(document["cert_file"]))
+    context.result({"hostname": hostname, "tls_mode": document.get("tls_mode"), "fingerprint": served})
     return True
 
 
