@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from installer.answers.collection import VERSION, Answers
+from installer.answers.form import as_text
 from installer.answers.plugin import PluginAnswer
 from installer.answers.secrets import ADMIN_SIGNATURE
 
@@ -22,7 +23,9 @@ def to_document(answers: Answers, *, with_secrets: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"version": VERSION}
     for section, answer in answers.sections.items():
         if isinstance(answer, PluginAnswer):
-            fields: dict[str, Any] = {"name": answer.name, **answer.to_form()}
+            fields: dict[str, Any] = {"name": answer.name}
+            for name, text in answer.to_form().items():
+                fields[name] = _as_parsed(text, answer.values.get(name))
             for name in answer.values:
                 # A page may show its own form without the secret; the file must still ask for it.
                 if name in answer.secrets:
@@ -33,6 +36,11 @@ def to_document(answers: Answers, *, with_secrets: bool) -> dict[str, Any]:
             secrets = frozenset({ADMIN_SIGNATURE})
         document[section] = fields if with_secrets else _without(fields, secrets)
     return document
+
+
+def _as_parsed(text: str, value: Any) -> Any:
+    """The plugin's own value where it means the same as the form's text: a number stays a number."""
+    return value if isinstance(value, int | float | str) and as_text(value) == text else text
 
 
 def _native(name: str, text: str) -> Any:
