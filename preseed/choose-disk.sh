@@ -92,7 +92,7 @@ if [ "$method" = lvm ]; then
 fi
 
 blockhost-say "step: check the installation medium"
-if ! (cd "$root/cdrom/live" && sha256sum -c SHA256SUMS > /dev/null 2>&1); then
+if ! blockhost-check-medium wait; then
   stop "the installation medium is damaged (checksum)" "Write it again, or take another stick."
 fi
 

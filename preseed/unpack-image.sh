@@ -20,12 +20,15 @@ unpack() {
   unsquashfs -n $UNSQUASHFS_REPORT -f -d /target "/cdrom/live/$1" \
     > /tmp/unpack-progress 2>> /var/log/unsquashfs &
   pid=$!
-  while read -r percent; do
+  # Not by redirecting the loop: debconf's replies come in on standard input.
+  exec 4< /tmp/unpack-progress
+  while read -r percent <&4; do
     case $percent in
       '' | *[!0-9]*) continue ;;
     esac
     show $(($2 + percent * ($3 - $2) / 100))
-  done < /tmp/unpack-progress
+  done
+  exec 4<&-
   wait $pid
   show "$3"
 }

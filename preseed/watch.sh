@@ -1,5 +1,6 @@
 #!/bin/sh
-# d-i draws on the last console only. This follows its log and puts its steps, and its failures, on all.
+# What runs beside d-i from its start. d-i draws on the last console only: this follows its log and puts its
+# steps, and its failures, on all. And it begins to check the medium.
 root=${BLOCKHOST_ROOT:-}
 syslog=$root/var/log/syslog
 
@@ -30,6 +31,7 @@ failed() {
 }
 
 # d-i runs start-up scripts one after another and waits for each: go to the background.
+blockhost-check-medium start < /dev/null > /dev/null 2>&1 &
 (
   until [ -e "$syslog" ]; do sleep 1; done
   tail -n +1 -f "$syslog" | follow

@@ -17,6 +17,9 @@ DPKG_SETTINGS = (
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
+    # Guests are x86-64 machines of the ordinary kind; libvirt asks each emulator it finds what it can do.
+    "path-exclude=/usr/bin/qemu-system-i386",
+    "path-exclude=/usr/bin/qemu-system-x86_64-microvm",
 )
 
 

@@ -130,6 +130,7 @@ PROGRAM_LINKS = {
 # Our scripts in preseed/ and where d-i runs them from.
 SCRIPTS = {
     "say.sh": "usr/sbin/blockhost-say",
+    "check-medium.sh": "usr/sbin/blockhost-check-medium",
     "choose-disk.sh": "usr/sbin/blockhost-choose-disk",
     "watch.sh": "usr/lib/debian-installer-startup.d/S11blockhost-watch",
     "late-command.sh": "usr/lib/finish-install.d/94zz-blockhost",

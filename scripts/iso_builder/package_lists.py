@@ -76,7 +76,6 @@ VIRTUALIZATION = [
     "qemu-system-x86",
     "qemu-utils",
     "xorriso",
-    "mmdebstrap",
 ]
 
 APPLIANCE = (*MACHINE, *NETWORK, *PYTHON, *WEB, *VIRTUALIZATION)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -46,11 +48,29 @@ def test_a_failed_build_leaves_nothing(
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
-def test_leftovers_of_a_killed_build_are_not_taken_for_a_result(tmp_path: Path, progress: Progress) -> None:
-    (tmp_path / "stage-key.part").mkdir()
-    (tmp_path / "stage-key.part/half").write_text("x")
+KILLED_BUILD = """
+import io, os, sys
+from pathlib import Path
+from iso_builder.cache import Cache
+from iso_builder.progress import Progress
+
+def build(result, _):
+    (result / "half").write_text("x")
+    os._exit(9)
+
+Cache(Path(sys.argv[1])).get("stage", "key", build, Progress(io.StringIO()))
+"""
+
+
+def test_what_a_killed_build_left_is_not_taken_for_a_result(tmp_path: Path, progress: Progress) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BUILD, tmp_path], env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    assert done.returncode == 9
+    assert list(tmp_path.rglob("half"))
     result = Cache(tmp_path).get("stage", "key", lambda *_: None, progress)
     assert list(result.iterdir()) == []
+    assert not list(tmp_path.rglob("half"))
 
 
 def test_two_builders_do_not_build_the_same_twice(tmp_path: Path, progress: Progress) -> None:

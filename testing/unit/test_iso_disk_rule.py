@@ -84,6 +84,8 @@ class Machine:
 
     def _programs(self) -> None:
         (self.root / "bin").mkdir()
+        (self.root / "tmp").mkdir()
+        (self.root / "bin/blockhost-check-medium").symlink_to(SCRIPT.with_name("check-medium.sh"))
         contents = " ".join(f"/dev/{disk.name}" for disk in self.disks if disk.content)
         self._program(
             "list-devices", f"printf '%s\\n' {' '.join(f'/dev/{disk.name}' for disk in self.disks)}"

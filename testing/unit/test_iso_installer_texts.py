@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "proc/consoles").write_text("tty0 -WU (EC p ) 4:1\nttyS0 -W- (E p a) 4:64\n")
     (tmp_path / "bin/logger").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/logged\n')
     (tmp_path / "bin/blockhost-say").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/said\n')
+    (tmp_path / "bin/blockhost-check-medium").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/check\n')
     for program in (tmp_path / "bin").iterdir():
         program.chmod(0o755)
     return tmp_path
@@ -61,3 +63,37 @@ def test_steps_and_failures_are_taken_from_the_log(root: Path) -> None:
     assert lines[0] == "step: partman-base"
     assert "INSTALL FAILED in step blockhost-unpack" in lines
     assert not [line for line in lines if line.startswith("step: blockhost-")]
+    assert (root / "check").read_text() == "start\n"
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """An installation medium with one image, not mounted yet."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live/image").write_bytes(b"content")
+    digest = hashlib.sha256(b"content").hexdigest()
+    (tmp_path / "live/SHA256SUMS").write_text(f"{digest}  image\n")
+    (tmp_path / "cdrom").mkdir()
+    return tmp_path
+
+
+def mount(medium: Path) -> None:
+    (medium / "live").rename(medium / "cdrom/live")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_check_begun_early_is_the_answer_later(medium: Path, *, damaged: bool) -> None:
+    early = start(medium, "check-medium.sh", "start")
+    if damaged:
+        (medium / "live/image").write_bytes(b"contenT")
+    mount(medium)
+    assert early.wait(20) == 0
+    assert start(medium, "check-medium.sh", "wait").wait(20) == int(damaged)
+
+
+@pytest.mark.parametrize("missing", ["image", "SHA256SUMS"])
+def test_a_check_that_nobody_began_is_made_when_asked_for(medium: Path, missing: str) -> None:
+    mount(medium)
+    (medium / "cdrom/live" / missing).unlink()
+    assert start(medium, "check-medium.sh", "wait").wait(20) == 1
