@@ -9,12 +9,14 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from blockhost.errors import WorkerError
-from blockhost.files import make_dir, write_json
+from blockhost.files import make_dir, remove_leftovers, write_json
 from blockhost.i18n import gettext as _
-from blockhost.paths import setup_dir, state_dir
+from blockhost.nginx_site import site_dir
+from blockhost.paths import config_dir, setup_dir, state_dir, web_dir
 from blockhost.pipeline.child import ChildLauncher
 from blockhost.pipeline.records import Status
 from blockhost.pipeline.runner import Event, EventType, Runner
@@ -185,6 +187,8 @@ class Supervisor:
         threading.Thread(target=self._run, args=(header,), name="run", daemon=True).start()
 
     def _run(self, header: Header) -> None:
+        for directory in _written_by_steps(header):
+            remove_leftovers(directory)
         with StepLogs(setup_dir() / "logs" / header.run_id) as logs:
             try:
                 self._tell_run()
@@ -251,6 +255,12 @@ class _MachineLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _written_by_steps(header: Header) -> list[Path]:
+    """Where a step that was killed may have left a temporary file."""
+    generations = [path for path in site_dir().glob("generation-*") if path.is_dir()]
+    return [config_dir(), config_dir() / "tls", state_dir(), web_dir(), header.store.directory, *generations]
 
 
 def _mark_complete(header: Header) -> None:

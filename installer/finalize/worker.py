@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError, FieldError
 from blockhost.fields import Fields
-from blockhost.files import make_dir
+from blockhost.files import make_dir, remove_leftovers
 from blockhost.framing import FrameServer, Peer, receive_frame, send_frame
 from blockhost.paths import setup_dir, setup_run_dir
 from installer.finalize.commands import Commands
@@ -40,6 +40,7 @@ class Worker:
 
     def __init__(self, *, plan: str = PLAN) -> None:
         make_dir(setup_dir(), mode=0o700)
+        remove_leftovers(setup_dir())  # of a vault that was being written when power failed
         make_dir(setup_run_dir(), mode=0o750, group=_wizard_group())
         self.events = EventLog(setup_dir() / "logs")
         vault = Vault()

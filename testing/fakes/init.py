@@ -22,11 +22,16 @@ from recorded import root
 SOCKET = "run/fake-init.sock"
 
 
+def place() -> str:
+    """Where it listens; a test that replaces its root puts it elsewhere."""
+    return os.environ.get("BLOCKHOST_FAKE_INIT") or str(root() / SOCKET)
+
+
 def ask(argv: list[str], log: Path) -> int | None:
     """Have a program run by the fake init; its exit code, or None where no init listens."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
-            client.connect(str(root() / SOCKET))
+            client.connect(place())
         except OSError:
             return None
         client.sendall(json.dumps({"argv": argv, "log": str(log)}).encode() + b"\n")
@@ -35,7 +40,7 @@ def ask(argv: list[str], log: Path) -> int | None:
 
 
 def main() -> int:
-    path = root() / SOCKET
+    path = Path(place())
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

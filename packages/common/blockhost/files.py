@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pwd
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SEALED_SCHEMA = 1
 PREVIOUS = ".previous"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")
 
 
 def write_atomic(
@@ -127,6 +129,18 @@ def remove_sealed(path: Path) -> None:
     """Remove a sealed file with its previous generation (that one first: it must not come back)."""
     remove(path.with_name(path.name + PREVIOUS))
     remove(path)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files that a killed writer left here. Nobody may be writing meanwhile.
+
+    They are as private as the file they were meant for; but a secret must not outlive its file.
+    """
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def make_dir(path: Path, *, mode: int, owner: str | None = None, group: str | None = None) -> Path:
