@@ -85,6 +85,7 @@ def _netboot(downloads: Path, suite: Suite) -> tuple[Tree, Stanzas]:
         packed = content.read()
     tree = {udebs.merged_path(path): entry for path, entry in cpio.read(gzip.decompress(packed)).items()}
     tree = {path: entry for path, entry in tree.items() if not path.startswith("usr/lib/modules/")}
+    tree |= {name: cpio.link(f"usr/{name}") for name in udebs.MERGED_DIRECTORIES}
     stanzas = udebs.parse_stanzas(tree[udebs.STATUS].data.decode())
     kernel = [name for name in stanzas if "-modules-" in name or name.startswith("kernel-image")]
     udebs.remove(tree, stanzas, [*installer_parts.DROPPED_UDEBS, *kernel])

@@ -21,7 +21,8 @@ from iso_builder.cpio import Entry, Tree
 INFO = "var/lib/dpkg/info/"
 STATUS = "var/lib/dpkg/status"
 KEPT_FIELDS = ("Version", "Provides", "Depends", "Description", "Installer-Menu-Item")
-MERGED = re.compile(r"(bin|sbin|lib|lib64)/")
+MERGED_DIRECTORIES = ("bin", "sbin", "lib", "lib64")
+MERGED = re.compile(rf"({'|'.join(MERGED_DIRECTORIES)})/")
 TRANSLATION = re.compile(
     r"^[A-Za-z_]+-[a-z]{2,3}(_[A-Z]{2})?(@[a-z]+)?\.UTF-8:.*\n([ \t].*\n)*", re.MULTILINE
 )
