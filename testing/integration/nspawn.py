@@ -56,6 +56,8 @@ class Appliance:
     place: Path
     binds: Mapping[Path, str] = field(default_factory=dict)
     extra: Sequence[str] = ()
+    without: Sequence[str] = ()
+    ready: str = ""
     _nspawn: subprocess.Popen[bytes] | None = None
     _init: int = 0
 
@@ -68,19 +70,23 @@ class Appliance:
         binds: Mapping[Path, str] | None = None,
         files: Mapping[str, str] | None = None,
         extra: Sequence[str] = (),
+        without: Sequence[str] = (),
+        ready: str = "",
     ) -> Iterator[Appliance]:
         """A machine on `rootfs`, without any network but loopback; stopped when the block ends.
 
         Several folders are laid over each other, the first on top (what `keep` saved, then its base).
         `binds` shows host paths read-only, `files` are written before it boots, `extra` are more
-        options of systemd-nspawn (`--network-interface=…`, `--capability=…`).
+        options of systemd-nspawn (`--network-interface=…`, `--capability=…`). Units in `without` are
+        masked for this boot. The machine counts as booted when systemd has nothing left to start, or,
+        with `ready`, when that unit is active.
         """
         place = MACHINES / f"{os.getpid()}-{next(_numbers)}"
         shutil.rmtree(place, ignore_errors=True)
         for name in ("upper", "work", "root"):
             (place / name).mkdir(parents=True)
         layers = [rootfs] if isinstance(rootfs, Path) else list(rootfs)
-        machine = cls(layers, place, binds or {}, extra)
+        machine = cls(layers, place, binds or {}, extra, without, ready)
         for path, text in (files or {}).items():
             target = place / "upper" / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +109,7 @@ class Appliance:
             *(["--private-network"] if not any("--network" in option for option in self.extra) else []),
             *(f"--bind-ro={source}:{target}" for source, target in self.binds.items()),
             *self.extra,
+            *(f"systemd.mask={unit}" for unit in self.without),
         ]  # fmt: skip
         script = "\n".join(
             [
@@ -247,7 +254,8 @@ class Appliance:
             if self._nspawn is not None and self._nspawn.poll() is not None:
                 raise MachineError(f"the machine died waiting for {what}\n{self.console()}")
             if time.monotonic() > deadline:
-                raise MachineError(f"no {what} within {deadline_s:g} s\n{self.console()}")
+                jobs = self.probe(["systemctl", "list-jobs", "--no-pager"]).stdout
+                raise MachineError(f"no {what} within {deadline_s:g} s\n{jobs}{self.console()}")
             time.sleep(0.05)
 
     def console(self) -> str:
