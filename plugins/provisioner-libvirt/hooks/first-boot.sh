@@ -13,6 +13,18 @@ if [ -e "$marker" ] && virsh -q -c "${BLOCKHOST_LIBVIRT_URI:-qemu:///system}" ve
 	exit 0
 fi
 
+# libvirt takes the node of a KVM that does not work for a KVM, and each definition takes a minute.
+dropin=/etc/systemd/system/libvirtd.service.d/blockhost-no-kvm.conf
+if [ -e /dev/kvm ] && ! python3 -c 'import sys; from blockhost.provisioner_libvirt.kvm import probe
+sys.exit(not probe().usable)'; then
+	log "KVM does not work here: hiding its device from libvirt"
+	mkdir -p "${BLOCKHOST_ROOT:-}${dropin%/*}"
+	printf '[Service]\nExecStartPre=/bin/rm -f /dev/kvm\n' >"${BLOCKHOST_ROOT:-}$dropin.new"
+	mv "${BLOCKHOST_ROOT:-}$dropin.new" "${BLOCKHOST_ROOT:-}$dropin"
+	systemctl daemon-reload >>"$LOG_FILE" 2>&1
+	systemctl try-restart libvirtd.service >>"$LOG_FILE" 2>&1
+fi
+
 # Socket activation: the daemon starts when somebody asks, and comes back after a crash.
 for unit in virtlogd.socket libvirtd.socket; do
 	log "enabling $unit"
