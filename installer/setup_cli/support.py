@@ -20,6 +20,7 @@ from blockhost import command, config_files, paths
 from blockhost.errors import BlockhostError
 from blockhost.files import write_atomic
 from blockhost.secret import Redactor
+from installer.answers import is_placeholder
 from installer.setup_cli.place import version
 from installer.vault import Vault
 
@@ -110,7 +111,7 @@ def redacted(text: str, redactor: Redactor) -> str:
 
 def hide_by_name(value: Any) -> Any:
     """The document with everything under a secret-sounding name hidden, placeholders excepted."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not is_placeholder(value):
         return {
             key: "[redacted]" if _is_secret(str(key), entry) else hide_by_name(entry)
             for key, entry in value.items()
