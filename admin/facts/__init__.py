@@ -1,0 +1,1 @@
+"""What the panel reads from the host. Reading never waits and never needs root."""
