@@ -182,7 +182,8 @@ def _headers(*, static: bool = False) -> Iterator[Directive]:
         yield directive("proxy_hide_header", header)
     yield directive("add_header", "X-Content-Type-Options", "nosniff", "always")
     yield directive("add_header", "X-Frame-Options", "DENY", "always")
-    yield directive("add_header", "Referrer-Policy", "no-referrer", "always")
+    # Not `no-referrer`: browsers then send `Origin: null` with our own forms, and they are refused.
+    yield directive("add_header", "Referrer-Policy", "same-origin", "always")
     if static:
         policy = (
             "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'"
