@@ -124,9 +124,9 @@ class RemoteSetup:
         )
         return status
 
-    def events(self, after: int) -> Iterator[dict[str, Any] | None]:
-        """The run's events since `after`; None as a heartbeat."""
-        for event in self.browser.events("/api/finalize/events", after, idle_s=STREAM_IDLE_S):
+    def events(self, after: int, *, idle_s: float = STREAM_IDLE_S) -> Iterator[dict[str, Any] | None]:
+        """The run's events since `after`; None as a heartbeat. Ends after `idle_s` seconds of silence."""
+        for event in self.browser.events("/api/finalize/events", after, idle_s=idle_s):
             if event is not None and event.get("step") == "https":
                 self._listen(event)
             yield event

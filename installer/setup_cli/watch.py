@@ -12,7 +12,8 @@ from installer.setup_cli.http import Unreachable
 from installer.setup_cli.local import Setup
 from installer.setup_cli.output import Terminal, printable
 
-ENDED = ("completed", "failed")
+#: Pending means that nothing was started, or that somebody reset it.
+ENDED = ("completed", "failed", "pending")
 #: A worker that was killed is restarted and goes on by itself.
 INTERRUPTED_FOR_S = 60.0
 POLL_S = 1.0

@@ -541,7 +541,7 @@ class Away:
             raise answer
         return answer
 
-    def events(self, after: int) -> Iterator[dict[str, Any] | None]:
+    def events(self, after: int, *, idle_s: float = 0) -> Iterator[dict[str, Any] | None]:
         return iter(())
 
 

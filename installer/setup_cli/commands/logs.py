@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from blockhost.i18n import gettext as _
 from installer.setup_cli.commands._target import add_target, chosen
 from installer.setup_cli.output import Terminal, clock, printable
+
+#: What was said so far comes at once; a pause this long means that there is no more.
+PAUSE_S = 1.0
+FOLLOW_IDLE_S = 25.0
 
 
 def add_to(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -29,16 +34,25 @@ def add_to(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Ends at the first pause unless --follow was given."""
-    for event in chosen(options).events(0):
-        if event is None:
-            if not options.follow:
+    setup = chosen(options)
+    after = 0
+    while True:
+        for event in setup.events(after, idle_s=FOLLOW_IDLE_S if options.follow else PAUSE_S):
+            if event is not None:
+                after = max(after, int(event.get("id") or 0))
+                _show(event, options, terminal)
+            elif after and not options.follow:
                 return 0
-            continue
-        if options.step and event.get("step") != options.step:
-            continue
-        if event.get("type") == "log" or options.all:
-            terminal.line(_line(event) if terminal.is_text else json.dumps(event, ensure_ascii=False))
-    return 0
+        if not options.follow:
+            return 0
+        time.sleep(PAUSE_S)  # the server ends long streams; whoever follows comes back
+
+
+def _show(event: Mapping[str, Any], options: argparse.Namespace, terminal: Terminal) -> None:
+    if options.step and event.get("step") != options.step:
+        return
+    if event.get("type") == "log" or options.all:
+        terminal.line(_line(event) if terminal.is_text else json.dumps(event, ensure_ascii=False))
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -14,7 +14,16 @@ from typing import Any
 
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
-from installer.answers import Answers, AnswersFileError, OwnerKey, check_answers, placeholder, split_secrets
+from blockhost.secret import Secret
+from installer.answers import (
+    Answers,
+    AnswersFileError,
+    OwnerKey,
+    check_answers,
+    placeholder,
+    resolve_secrets,
+    split_secrets,
+)
 from installer.answers.secrets import ADMIN_SIGNATURE
 from installer.answers.wallet import WalletAnswer
 from installer.discovery import Plugins
@@ -46,7 +55,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     if checked.answers is None:
         raise AnswersFileError(checked.problems)
     session = _session(checked.answers, plugins)
-    plan = worker().plan(session) if has_worker() else _in_process(session, plugins)
+    plan = _from_worker(session) if has_worker() else _in_process(session, plugins)
     terminal.result(plan, as_text(plan))
     return 1 if any(step.get("problem") for step in plan["steps"]) else 0
 
@@ -69,6 +78,11 @@ def _session(answers: Answers, plugins: Plugins) -> dict[str, Any]:
         session = answers.to_session()
     public, _found = split_secrets(session, plugins.engine_manifest, plugins.provisioner_manifest)
     return public
+
+
+def _from_worker(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The worker would ask its vault for each secret that is referred to; a plan needs none of them."""
+    return worker().plan(resolve_secrets(session, lambda _name: Secret("")))
 
 
 def _in_process(session: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
