@@ -14,7 +14,7 @@ from iso_builder.base import IMAGE_DIR, Base
 from iso_builder.bootstrap import bootstrap
 from iso_builder.cache import Cache
 from iso_builder.disk_image import MIB, DiskImage
-from iso_builder.keys import digest_sources, digest_tree, key_of
+from iso_builder.keys import digest_file, digest_sources, digest_tree, key_of
 from iso_builder.progress import Progress
 from iso_builder.times import clamp, settle
 
@@ -73,6 +73,8 @@ def build(cache: Cache, apt: PrivateApt, base: Base, progress: Progress) -> Path
             ],
             timeout=1800,
         )  # fmt: skip
+        # Beside it, as sha256sum(1) writes it: the provisioner compares before it takes the image.
+        (place / f"{NAME}.sha256").write_text(f"{digest_file(place / NAME)}  {NAME}\n")
         clamp(layer, epoch)
         squashfs.make(layer, result / IMAGE, epoch=epoch, level=1, xattrs=False)
         shutil.rmtree(work)
