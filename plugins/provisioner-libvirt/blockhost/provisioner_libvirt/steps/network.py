@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def is_in_place(context: StepContext) -> bool:
         wanted = _wanted(answered(context), context)
     except BlockhostError:
         return False
-    return all(config.get(key) == value for key, value in wanted.items()) and paths.at(DATABASE).exists()
+    return all(config.get(key) == value for key, value in wanted.items()) and _has_tables()
 
 
 def describe(context: StepContext) -> list[Change]:
@@ -105,6 +107,19 @@ def _host_addresses(answer: LibvirtAnswer, context: StepContext) -> list[str]:
         if entry.get("family") == "inet"
     }
     return [str(address) for address in sorted(found) if first <= address <= last]
+
+
+def _has_tables() -> bool:
+    """Whether the database was made to its end: a kill may leave an empty file, or a part."""
+    try:
+        uri = f"file:{paths.at(DATABASE)}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            found = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+    except sqlite3.Error:
+        return False
+    return found >= {"vms", "addresses", "counters"}
 
 
 def _give_to_services() -> None:
