@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,11 +53,14 @@ def installed_layers(package_pool: Path) -> Iterator[list[Path]]:
 
 
 @pytest.fixture(scope="session")
-def appliance_root() -> Path:
-    """The root file system that the ISO carries; `BLOCKHOST_ROOTFS` names one that is unpacked already."""
+def appliance_root() -> list[Path]:
+    """The root file system that the ISO carries; `BLOCKHOST_ROOTFS` names one that is unpacked already.
+
+    Folders laid over each other are separated by colons, the first on top.
+    """
     if given := os.environ.get("BLOCKHOST_ROOTFS"):
-        return Path(given)
-    return Path(run([ROOT / "scripts/rootfs.sh"], timeout=3600).split()[-1])
+        return [Path(layer) for layer in given.split(":")]
+    return [Path(run([ROOT / "scripts/rootfs.sh"], timeout=3600).split()[-1])]
 
 
 def bare_machine(pool: Path) -> AbstractContextManager[Appliance]:
@@ -71,3 +75,8 @@ def bare_machine(pool: Path) -> AbstractContextManager[Appliance]:
 def install(machine: Appliance, *names: str) -> str:
     machine.run(["apt-get", "-q", "update"], timeout=60)
     return machine.run(["apt-get", "-q", "-y", "install", *names], timeout=600)
+
+
+def boot_installed(layers: list[Path], **options: Any) -> AbstractContextManager[Appliance]:
+    """The installed packages after a boot in which no setup begins."""
+    return Appliance.boot(layers, without=["blockhost-firstboot.service"], **options)

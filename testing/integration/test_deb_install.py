@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from blockhost.command import run
 from testing.integration import debian_root
-from testing.integration.conftest import ALL, POOL, bare_machine
+from testing.integration.conftest import ALL, POOL, bare_machine, boot_installed
 from testing.integration.nspawn import Appliance
 
 pytestmark = pytest.mark.nspawn
@@ -28,11 +26,6 @@ FOLDERS = {
 }
 
 
-def boot(layers: list[Path], **options: Any) -> AbstractContextManager[Appliance]:
-    """The installed packages after a boot in which no setup begins: that is another test's subject."""
-    return Appliance.boot(layers, without=["blockhost-firstboot.service"], **options)
-
-
 def modes(machine: Appliance) -> dict[str, str]:
     text = machine.run(["stat", "--format=%n %a %U:%G", *FOLDERS])
     return dict(line.split(" ", 1) for line in text.splitlines())
@@ -46,7 +39,7 @@ def installed(machine: Appliance) -> dict[str, str]:
 
 
 def test_install_from_a_pool_without_network(installed_layers: list[Path]) -> None:
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         assert set(installed(machine).values()) == {"ii"}
         assert len(installed(machine)) == len(ALL) + 1
         assert machine.run(["dpkg", "--audit"]) == ""
@@ -70,7 +63,7 @@ def test_nothing_but_the_agent_was_started(package_pool: Path) -> None:
 
 def test_the_code_was_compiled_at_installation(installed_layers: list[Path]) -> None:
     """The units cannot write to /usr, so what is not compiled now is compiled at every start."""
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         for folder in ("/usr/lib/python3/dist-packages/blockhost", "/usr/lib/blockhost/installer"):
             sources = machine.run(["find", folder, "-name", "*.py"]).splitlines()
             compiled = machine.run(["find", folder, "-name", "*.pyc"]).splitlines()
@@ -97,7 +90,7 @@ for top, below in places.items():
 print(count)
 print("\\n".join(broken))
 """
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         count, _, broken = machine.run(["python3", "-I", "-c", script]).partition("\n")
         assert broken.strip() == ""
         assert int(count) > 100
@@ -124,7 +117,7 @@ def later_pool(packages: list[Path], tmp_path: Path) -> Path:
 
 
 def test_upgrade_keeps_what_it_found(installed_layers: list[Path], later_pool: Path) -> None:
-    with boot(installed_layers, binds={later_pool: POOL}) as machine:
+    with boot_installed(installed_layers, binds={later_pool: POOL}) as machine:
         machine.wait_for(lambda: machine.is_active("blockhost-root-agent"))
         agent = machine.property("blockhost-root-agent", "MainPID")
         machine.write_file("/etc/blockhost/db.yaml", "db_file: kept\n", 0o640)
@@ -142,7 +135,7 @@ def test_upgrade_keeps_what_it_found(installed_layers: list[Path], later_pool: P
 
 
 def test_removal_stops_the_services(installed_layers: list[Path]) -> None:
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         machine.wait_for(lambda: machine.is_active("blockhost-root-agent"))
         machine.write_file("/etc/blockhost/server.key", "secret\n", 0o640)
         machine.run(["apt-get", "-q", "-y", "remove", *ALL, "blockhost-common"], timeout=300)
@@ -158,7 +151,7 @@ def running(machine: Appliance) -> list[str]:
 
 
 def test_purge_leaves_the_customers_data_and_nothing_else(installed_layers: list[Path]) -> None:
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         machine.write_file("/etc/blockhost/server.key", "secret\n", 0o640)
         machine.write_file("/var/lib/blockhost/.setup-complete", "")
         machine.write_file("/var/lib/blockhost/vms.db", "customers\n")
@@ -193,7 +186,7 @@ def ours(machine: Appliance) -> list[str]:
 
 
 def test_purge_of_an_unused_installation_leaves_nothing(installed_layers: list[Path]) -> None:
-    with boot(installed_layers) as machine:
+    with boot_installed(installed_layers) as machine:
         machine.run(["apt-get", "-q", "-y", "purge", *ALL, "blockhost-common"], timeout=300)
         assert ours(machine) == []
 
@@ -207,7 +200,7 @@ def test_a_second_engine_is_refused(installed_layers: list[Path], tmp_path: Path
     )
     run(["dpkg-deb", "--build", other, tmp_path / "pool/other.deb"])
     shutil.rmtree(other)
-    with boot(installed_layers, binds={tmp_path / "pool": POOL}) as machine:
+    with boot_installed(installed_layers, binds={tmp_path / "pool": POOL}) as machine:
         done = machine.probe(["dpkg", "--install", f"{POOL}/other.deb"])
         assert done.code != 0
         assert "conflicts with" in done.stdout + done.stderr
