@@ -53,7 +53,13 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A root before finalization: bridge known, image carried, fakes first on the path."""
     root = tmp_path / "r"  # short: socket names have 107 bytes
-    for directory in ("etc/blockhost", "var/lib/blockhost/template", "var/log", "run/blockhost", "usr/share/blockhost"):
+    for directory in (
+        "etc/blockhost",
+        "var/lib/blockhost/template",
+        "var/log",
+        "run/blockhost",
+        "usr/share/blockhost",
+    ):
         (root / directory).mkdir(parents=True)
     (root / "run/blockhost/bridge").write_text("br0\n")
     (root / "usr/share/blockhost/cloud-init").symlink_to(REPOSITORY / "packages/common/cloud-init")
@@ -104,7 +110,9 @@ def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         REPOSITORY / "plugins/provisioner-libvirt/root-agent-actions/virsh.py",
     ]
     arguments = [word for module in modules for word in ("--actions", str(module))]
-    path = os.pathsep.join(str(REPOSITORY / part) for part in ("packages/common", "plugins/provisioner-libvirt"))
+    path = os.pathsep.join(
+        str(REPOSITORY / part) for part in ("packages/common", "plugins/provisioner-libvirt")
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "blockhost.root_agent", *arguments], env={**os.environ, "PYTHONPATH": path}
     )
@@ -178,7 +186,9 @@ def libvirt_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (private / "etc/libvirt/libvirtd.conf").write_text('auth_unix_rw = "none"\nauth_unix_ro = "none"\n')
     with (private / "libvirtd.log").open("wb") as output:
         process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "sh", "-c", LIBVIRT, "libvirt", str(private)], stdout=output, stderr=output
+            ["unshare", "--mount", "--net", "sh", "-c", LIBVIRT, "libvirt", str(private)],
+            stdout=output,
+            stderr=output,
         )
         try:
             wait_until(lambda: answers_on(private / "run/libvirt/libvirt-sock"), process)
@@ -190,7 +200,9 @@ def libvirt_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def libvirt(libvirt_daemon: Path, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def libvirt(
+    libvirt_daemon: Path, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """That libvirt as the one the product talks to; emptied afterwards."""
     uri = f"qemu+unix:///system?socket={libvirt_daemon}/libvirt/libvirt-sock"
     # The programs that change the machine are real here, but they change only namespaces.
@@ -199,7 +211,9 @@ def libvirt(libvirt_daemon: Path, tmp_path: Path, host: Host, monkeypatch: pytes
     yield
 
     def virsh(*arguments: str) -> list[str]:
-        done = subprocess.run(["virsh", "-q", "-c", uri, *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["virsh", "-q", "-c", uri, *arguments], capture_output=True, text=True, timeout=60
+        )
         return done.stdout.split()
 
     for name in virsh("list", "--name"):

@@ -37,7 +37,9 @@ def output(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def make(name: str, *more: str) -> int:
-    return create.main([name, "--owner-wallet", "0x" + "1" * 40, "--memory", "128", "--disk", "1", "--apply", *more])
+    return create.main(
+        [name, "--owner-wallet", "0x" + "1" * 40, "--memory", "128", "--disk", "1", "--apply", *more]
+    )
 
 
 @pytest.mark.timeout(180)
@@ -91,7 +93,8 @@ def test_disk_is_an_overlay_and_seed_is_readable(
     assert facts["virtual-size"] == 1024**3
     assert facts["backing-filename"] == str(pool / load_db_config()["template_volume"])
     subprocess.run(
-        ["xorriso", "-osirrox", "on", "-indev", str(pool / "blockhost-002-seed.iso"), "-extract", "/", str(tmp_path / "seed")],
+        ["xorriso", "-osirrox", "on", "-indev", str(pool / "blockhost-002-seed.iso"),
+         "-extract", "/", str(tmp_path / "seed")],
         check=True, capture_output=True,
     )  # fmt: skip
     network = (tmp_path / "seed/network-config").read_text()
