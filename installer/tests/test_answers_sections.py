@@ -17,7 +17,9 @@ from installer.answers import (
     NetworkAnswer,
     StorageAnswer,
     WalletAnswer,
+    values,
 )
+from installer.answers.form import FormField, FormReader
 
 STATIC = {
     "method": "static",
@@ -238,6 +240,14 @@ def test_a_refused_signature_is_never_repeated(signature: str) -> None:
     error = refusal(WalletAnswer, {**WALLET, "admin_signature": signature})
     assert "hunter2" not in str(error)
     assert "hunter2" not in repr(WalletAnswer.from_form({**WALLET, "admin_signature": "hunter2"}))
+
+
+def test_a_secret_that_a_parser_refuses_is_not_repeated() -> None:
+    read = FormReader({"pin": "hunter2"}, [FormField("pin", {}, secret=True)])
+    read.required("pin", values.integer(0, 9))
+    with pytest.raises(FormRefused) as caught:
+        read.finish()
+    assert str(caught.value) == "pin: expected a whole number from 0 to 9"
 
 
 def test_a_pasted_signature_gets_unix_line_ends() -> None:
