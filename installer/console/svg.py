@@ -10,6 +10,8 @@ from installer.console.facts import Facts
 CHARACTER = (8.4, 18)
 MARGIN = 24
 MODULE = 6
+#: Renderers fold ordinary spaces, whatever xml:space says.
+NO_BREAK = "\N{NO-BREAK SPACE}"
 COLOURS = {"": "#e6e6e6", "ok": "#7fd88f", "warn": "#f0c674", "error": "#ff8080"}
 
 
@@ -27,11 +29,11 @@ def render_svg(facts: Facts) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
         f"<title>{escape(card.title(facts))}</title>",
         '<rect width="100%" height="100%" rx="10" fill="#16181d"/>',
-        '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">',
+        '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">',
     ]
     for number, (tone, line) in enumerate(lines):
         y = MARGIN + (number + 1) * CHARACTER[1] - 5
-        parts.append(f'<text x="{MARGIN}" y="{y}" fill="{COLOURS[tone]}">{escape(line)}</text>')
+        parts.append(f'<text x="{MARGIN}" y="{y}" fill="{COLOURS[tone]}">{escape(line).replace(" ", NO_BREAK)}</text>')
     parts.append("</g>")
     if modules:
         parts += _qr(modules, 2 * MARGIN + text_width, MARGIN)

@@ -262,7 +262,7 @@ def _wait_for_lease(nic: InterfaceState, bridge: str) -> None:
     while True:
         carried = state.read_interface(bridge)
         has_ipv4 = carried is not None and (carried.global_ipv4() or not nic.global_ipv4())
-        if carried is not None and has_ipv4 and carried.gateways():
+        if carried is not None and has_ipv4 and carried.gateways() and persist.is_settled(bridge):
             _require_gateways(carried.gateways()[:1], bridge)
             return
         if time.monotonic() > deadline:

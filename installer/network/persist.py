@@ -138,6 +138,13 @@ def reload() -> bool:
     return True
 
 
+def is_settled(name: str) -> bool:
+    """Whether networkd is done with this link; where it cannot be asked, there is nothing to wait for."""
+    done = command.probe(["networkctl", "list", "--no-legend", "--no-pager", name], timeout=15)
+    words = done.stdout.split()
+    return done.code != 0 or not words or words[-1] in {"configured", "unmanaged"}
+
+
 def nameservers() -> tuple[str, ...]:
     """The name servers in use now, without the local stub."""
     found: list[str] = []
@@ -153,7 +160,8 @@ def nameservers() -> tuple[str, ...]:
 
 def _network_part(leased: bool, dns: Sequence[str]) -> str:
     lines = ["[Network]", f"DHCP={'yes' if leased else 'no'}", "LinkLocalAddressing=yes", "IPv6AcceptRA=yes"]
-    lines += ["MulticastDNS=yes"] + [f"DNS={server}" for server in dns]
+    # avahi answers for the .local name; two responders would fight over it.
+    lines += ["MulticastDNS=no"] + [f"DNS={server}" for server in dns]
     return "\n".join(lines) + "\n"
 
 

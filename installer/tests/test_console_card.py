@@ -155,7 +155,7 @@ def test_picture_has_every_line_and_is_well_formed() -> None:
 
     picture = render_svg(FACTS)
     ElementTree.fromstring(picture)
-    for words in ("https://10.0.2.15/", "ABCD-EFGH", "18:19:1A", "<path"):
+    for words in ("https://10.0.2.15/", "ABCD-EFGH", "18:19:1A", "<path", "Code:\u00a0"):
         assert words in picture
 
 
