@@ -73,7 +73,7 @@ wallet:
   key: owner
 network:
   method: static
-  adress: 10.0.0.5
+  addresss: 10.0.0.5
   gateway: 10.0.0.1
 storage: {disk: sda1}
 engine: {name: locale}
@@ -89,7 +89,7 @@ ipv7: {}
     assert [line.split(": ", 2)[:2] for line in found] == [
         ["2", "wallet.public_secret"],
         ["4", "network.address"],
-        ["6", "network.adress"],
+        ["6", "network.addresss"],
         ["8", "storage.disk"],
         ["9", "engine.name"],
         ["10", "provisioner.ip_network"],

@@ -105,10 +105,10 @@ def test_valid_files_are_0(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_faults_of_all_files_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.yaml"
-    bad.write_text("version: 1\nstorag: {disk: sda}\n")
+    bad.write_text("version: 1\nstoragge: {disk: sda}\n")
     assert main(["validate", str(EXAMPLES[0]), str(bad), str(tmp_path / "none.yaml")]) == 1
     out, error = capsys.readouterr()
-    assert f"{bad}:2: storag: unknown key; did you mean 'storage'?" in error
+    assert f"{bad}:2: storagge: unknown key; did you mean 'storage'?" in error
     assert "none.yaml: No such file" in error
     assert "1 of 3 valid" in out
 
