@@ -73,7 +73,7 @@ wallet:
   key: owner
 network:
   method: static
-  addresss: 10.0.0.5
+  addrez: 10.0.0.5
   gateway: 10.0.0.1
 storage: {disk: sda1}
 engine: {name: locale}
@@ -89,7 +89,7 @@ ipv7: {}
     assert [line.split(": ", 2)[:2] for line in found] == [
         ["2", "wallet.public_secret"],
         ["4", "network.address"],
-        ["6", "network.addresss"],
+        ["6", "network.addrez"],
         ["8", "storage.disk"],
         ["9", "engine.name"],
         ["10", "provisioner.ip_network"],
