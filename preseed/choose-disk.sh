@@ -83,6 +83,7 @@ case ${method:=regular} in
 esac
 # Two volume groups of one name: the installed system could boot from the wrong one.
 if [ "$method" = lvm ]; then
+  modprobe dm-mod 2> /dev/null
   for physical in $(vgs --noheadings -o pv_name blockhost 2> /dev/null); do
     case $physical in
       "$found"*) ;;

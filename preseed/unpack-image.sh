@@ -49,6 +49,5 @@ UNSQUASHFS_REPORT=@UNSQUASHFS_REPORT@
 unpack base.squashfs 0 85
 unpack template.squashfs 85 95
 unpack blockhost.squashfs 95 100
-# partman adds lines for drives that nobody will use.
-grep -v ' /media/' /tmp/fstab.partman > /target/etc/fstab
+cp /tmp/fstab.partman /target/etc/fstab
 db_progress STOP

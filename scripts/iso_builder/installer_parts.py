@@ -11,7 +11,6 @@ from dataclasses import dataclass
 # Missing from the netboot initrd: finding the medium and the disks, partitioning, finishing.
 UDEBS = [
     "cdrom-detect",
-    "disk-detect",
     "di-utils-mapdevfs",
     "partman-base",
     "partman-utils",
@@ -32,8 +31,10 @@ UDEBS = [
     "dmidecode-udeb",
 ]
 
-# In the netboot initrd, and fetching, configuring a network, or never shown.
+# In the netboot initrd, and asking what we know, fetching, configuring a network, or never shown.
 DROPPED_UDEBS = [
+    "localechooser",
+    "console-setup-udeb",
     "choose-mirror",
     "choose-mirror-bin",
     "download-installer",
@@ -92,6 +93,34 @@ DROPPED_FILES = [
     # apt's caches: there are no package lists.
     "usr/lib/finish-install.d/60cleanup",
     "usr/lib/finish-install.d/05localechooser",
+    # What they would set up, the image has; the medium stays where it is.
+    "usr/lib/finish-install.d/07preseed",
+    "usr/lib/finish-install.d/07rootskel",
+    "usr/lib/finish-install.d/08hw-detect",
+    "usr/lib/finish-install.d/15cdrom-detect",
+    "usr/lib/finish-install.d/20final-message",
+    "usr/lib/finish-install.d/30hw-detect",
+    "usr/lib/finish-install.d/70mtab",
+    "usr/lib/finish-install.d/80hvcgetty",
+    "usr/lib/finish-install.d/90console",
+    "usr/lib/debian-installer.d/S55console-setup",
+    # hw-detect indexes the modules with it each time; they come indexed.
+    "usr/sbin/depmod",
+    # partman's tables and menus, drawn anew for each partition at each change, and seen by nobody.
+    "usr/lib/partman/visual.d/*",
+    "usr/lib/partman/update.d/01real_resize_range_cache",
+    "usr/lib/partman/update.d/58default_visuals",
+    "usr/lib/partman/update.d/60basicmethods",
+    "usr/lib/partman/update.d/60*_visuals",
+    "usr/lib/partman/update.d/80visual",
+    "usr/lib/partman/choose_partition/[2-8]*/choices",
+    "usr/lib/partman/init.d/35dump",
+    "usr/lib/partman/init.d/80autouse_swap",
+    "usr/lib/partman/init.d/95backup",
+    "usr/lib/partman/commit.d/20remove_backup",
+    "usr/lib/partman/finish.d/50fstab_removable_media_entries",
+    "usr/lib/partman/finish.d/70aptinstall_*",
+    "usr/lib/partman/finish.d/75reformat_after_restart",
     "usr/lib/finish-install.d/07speakup",
     "usr/lib/finish-install.d/55netcfg*",
     "usr/lib/finish-install.d/50config-target-network",
@@ -101,6 +130,7 @@ DROPPED_FILES = [
 # Dependencies by name that are met by programs from the image, by our kernel modules, or not needed.
 SATISFIED = [
     "e2fsprogs-udeb",
+    "harddrive-detection",  # cdrom-detect has loaded every driver already
     "user-setup-udeb",  # the image has its accounts, root is locked
     "ntfs-3g-udeb",
     "md-modules",

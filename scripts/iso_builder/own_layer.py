@@ -60,8 +60,10 @@ def build(cache: Cache, base: Base, wishes: Wishes, progress: Progress) -> Path:
         _write_files(upper, wishes)
         _install(result, base, wishes, progress)
         _refuse_deletions(upper, base.tree)
-        clamp(upper, wishes.version.epoch)
-        squashfs.make(upper, result / IMAGE, epoch=wishes.version.epoch, xattrs=False)
+        # Not before the base's time: what systemd compares with /usr must not look older.
+        epoch = max(base.epoch, wishes.version.epoch)
+        clamp(upper, epoch)
+        squashfs.make(upper, result / IMAGE, epoch=epoch, xattrs=False)
 
     return cache.get(f"own-{base.tree.parent.name.split('-')[1]}", key, make, progress)
 

@@ -192,7 +192,7 @@ class VirtualMachine:
 
     def _firmware(self) -> list[str]:
         if self.machine.firmware is Firmware.BIOS:
-            return ["-machine", "pc"]
+            return ["-machine", "q35"]
         variables = self.machine.disk.with_suffix(".vars.fd")  # they belong to the machine, as its disk does
         if not variables.exists():
             shutil.copy(OVMF_VARS, variables)

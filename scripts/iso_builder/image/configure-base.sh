@@ -18,9 +18,9 @@ chroot "$root" systemctl --quiet enable systemd-networkd systemd-resolved system
 chroot "$root" systemctl --quiet disable ssh.service apt-daily.timer apt-daily-upgrade.timer
 # Without a cable this would hold up the boot, nginx included, for two minutes; first boot waits by itself.
 chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service
-# The console card is what stands on these screens.
-chroot "$root" systemctl --quiet disable getty@tty1.service || true
-chroot "$root" systemctl --quiet mask serial-getty@ttyS0.service getty@tty1.service
+# It would open further ways to sshd, on sockets that nobody asked for.
+mkdir -p "$root/etc/systemd/system-generators"
+ln -s /dev/null "$root/etc/systemd/system-generators/systemd-ssh-generator"
 # tty2 to tty6 have no login either: no account has a password.
 mkdir -p "$root/etc/systemd/logind.conf.d"
 printf '[Login]\nNAutoVTs=0\nReserveVT=0\n' > "$root/etc/systemd/logind.conf.d/blockhost.conf"

@@ -32,8 +32,12 @@ for unit in blockhost-firstboot blockhost-wizard blockhost-worker blockhost-cons
   blockhost-console@ttyS0; do
   start_at_boot "$unit.service"
 done
-# Not systemctl: that also rewrites the links for SysV init, which are in the base image.
-if [ "$ssh" = yes ]; then chroot "$root" env DPKG_MAINTSCRIPT_PACKAGE=openssh-server deb-systemd-helper enable ssh.service; fi
+# By hand: systemctl would also rewrite SysV's links, which are in the base image.
+if [ "$ssh" = yes ]; then
+  ln -s /usr/lib/systemd/system/ssh.service "$root/etc/systemd/system/multi-user.target.wants/ssh.service"
+fi
+# Nothing needs an update on the first boot: no rebuilt caches while the operator waits.
+touch "$root/etc/.updated" "$root/var/.updated"
 
 rm -f "$root"/var/log/*.log "$root"/var/log/*/*.log "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
 umount "$root/proc" "$root"
