@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from iso_builder.progress import Progress
 
 PART = ".part"
 KEEP = 2  # results per stage: the current one and the one before
+IN_USE_S = 2 * 3600.0  # nor is one removed that was asked for lately: a test may run on it
 
 
 class Cache:
@@ -48,9 +50,11 @@ class Cache:
         return result
 
     def _prune(self, stage: str, current: Path) -> None:
-        old = [path for path in self.top.glob(f"{stage}-*") if path.is_dir() and path != current]
-        for path in sorted(old, key=lambda path: path.stat().st_mtime, reverse=True)[KEEP - 1 :]:
-            _remove(path)
+        others = [path for path in self.top.glob(f"{stage}-*") if path.is_dir() and path != current]
+        last_used = {path: path.stat().st_mtime for path in others}
+        for path in sorted(others, key=last_used.__getitem__, reverse=True)[KEEP - 1 :]:
+            if time.time() - last_used[path] > IN_USE_S:
+                _remove(path)
 
     @contextlib.contextmanager
     def _lock(self, stage: str) -> Iterator[None]:

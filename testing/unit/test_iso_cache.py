@@ -96,17 +96,24 @@ def test_two_builders_do_not_build_the_same_twice(tmp_path: Path, progress: Prog
     assert built == [1]
 
 
+def results(top: Path) -> list[str]:
+    return sorted(path.name for path in top.iterdir() if path.is_dir())
+
+
 def test_old_results_go_and_the_one_before_stays(tmp_path: Path, progress: Progress) -> None:
     cache = Cache(tmp_path)
     for number, key in enumerate(("one", "two", "three")):
         path = cache.get("stage", key, lambda *_: None, progress)
         os.utime(path, (number, number))
     cache.get("other", "one", lambda *_: None, progress)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
-        "other-one",
-        "stage-three",
-        "stage-two",
-    ]
+    assert results(tmp_path) == ["other-one", "stage-three", "stage-two"]
+
+
+def test_a_result_that_someone_may_still_use_stays(tmp_path: Path, progress: Progress) -> None:
+    cache = Cache(tmp_path)
+    for key in ("one", "two", "three", "four"):
+        cache.get("stage", key, lambda *_: None, progress)
+    assert len(results(tmp_path)) == 4
 
 
 def test_keys_follow_content_mode_and_links_but_not_times(tmp_path: Path) -> None:
