@@ -31,6 +31,20 @@ ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ROOT / "build/nspawn/machines"
 CGROUP_TREES = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup"))
 BOOT_S = 60.0
+SHUTDOWN_S = 100.0
+EXIT_FORCE_RESTART = 133
+ROUTER, ADDRESS = "192.0.2.1", "192.0.2.2"
+WIRED_FILES = {
+    "/etc/systemd/network/10-test.network": (
+        f"[Match]\nName=eth0\n[Network]\nAddress={ADDRESS}/24\nGateway={ROUTER}\nIPv6AcceptRA=no\n"
+    )
+}
+WIRE = (
+    "ip link set lo up",
+    "ip link add wan type veth peer name eth0",
+    f"ip address add {ROUTER}/24 dev wan",
+    "ip link set wan up",
+)
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _numbers = itertools.count(1)
 
@@ -58,6 +72,7 @@ class Appliance:
     extra: Sequence[str] = ()
     without: Sequence[str] = ()
     ready: str = ""
+    wired: bool = False
     _nspawn: subprocess.Popen[bytes] | None = None
     _init: int = 0
 
@@ -72,6 +87,7 @@ class Appliance:
         extra: Sequence[str] = (),
         without: Sequence[str] = (),
         ready: str = "",
+        wired: bool = False,
     ) -> Iterator[Appliance]:
         """A machine on `rootfs`, without any network but loopback; stopped when the block ends.
 
@@ -79,15 +95,16 @@ class Appliance:
         `binds` shows host paths read-only, `files` are written before it boots, `extra` are more
         options of systemd-nspawn (`--network-interface=…`, `--capability=…`). Units in `without` are
         masked for this boot. The machine counts as booted when systemd has nothing left to start, or,
-        with `ready`, when that unit is active.
+        with `ready`, when that unit is active. With `wired` it has a card `eth0` with an address by
+        networkd and a router that answers, in a network namespace that nobody else sees.
         """
         place = MACHINES / f"{os.getpid()}-{next(_numbers)}"
         shutil.rmtree(place, ignore_errors=True)
         for name in ("upper", "work", "root"):
             (place / name).mkdir(parents=True)
         layers = [rootfs] if isinstance(rootfs, Path) else list(rootfs)
-        machine = cls(layers, place, binds or {}, extra, without, ready)
-        for path, text in (files or {}).items():
+        machine = cls(layers, place, binds or {}, extra, without, ready, wired)
+        for path, text in {**(files or {}), **(WIRED_FILES if wired else {})}.items():
             target = place / "upper" / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
@@ -106,7 +123,7 @@ class Appliance:
             "systemd-nspawn", "--quiet", "--boot", f"--directory={self.place / 'root'}",
             f"--machine=bh-{self.place.name}", "--register=no", "--keep-unit", "--console=pipe",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-            *(["--private-network"] if not any("--network" in option for option in self.extra) else []),
+            "--network-interface=eth0" if self.wired else "--private-network",
             *(f"--bind-ro={source}:{target}" for source, target in self.binds.items()),
             *self.extra,
             *(f"systemd.mask={unit}" for unit in self.without),
@@ -115,13 +132,18 @@ class Appliance:
             [
                 "set -e",
                 *(f"echo $$ > {shlex.quote(str(group / 'cgroup.procs'))}" for group in self._cgroups()),
+                *(WIRE if self.wired else ()),
                 f"mount -t overlay overlay -o {self._overlay()} {self.place}/root",
+                # nspawn tidies up here at a restart, and refuses to where /run is on a disk.
+                "mkdir -p /run/systemd/nspawn",
+                "mount -t tmpfs tmpfs /run/systemd/nspawn",
                 f"exec {shlex.join(argv)}",
             ]
         )
+        net = ["--net"] if self.wired else []
         with (self.place / "console.log").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", script],
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", *net, "sh", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -137,14 +159,13 @@ class Appliance:
     def _wait_for_boot(self) -> None:
         self._init = 0
         self.wait_for(self._find_init, "PID 1", deadline_s=BOOT_S)
-        self.wait_for(
-            lambda: (
-                self.probe(["systemctl", "is-system-running"]).stdout.strip()
-                in {"running", "degraded", "maintenance"}
-            ),
-            "systemd",
-            deadline_s=BOOT_S,
-        )
+        self.wait_for(self._is_booted, "end of the boot", deadline_s=BOOT_S)
+
+    def _is_booted(self) -> bool:
+        if self.ready:
+            return self.is_active(self.ready)
+        state = self.probe(["systemctl", "is-system-running"]).stdout.strip()
+        return state in {"running", "degraded", "maintenance"}
 
     def kill(self) -> None:
         """Stop at once, as when the power fails; nothing in the machine gets to say goodbye."""
@@ -161,10 +182,7 @@ class Appliance:
 
     def keep(self, target: Path) -> list[Path]:
         """Shut down and save what changed in `target`; the layers to boot from later."""
-        self.probe(["systemctl", "--no-block", "poweroff"])
-        assert self._nspawn is not None
-        self._nspawn.wait(BOOT_S)
-        self.kill()
+        self._shut_down()
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(self.place / "upper", target)
         return [target, *self.layers]
@@ -176,10 +194,14 @@ class Appliance:
 
     def reboot(self) -> None:
         """An orderly restart."""
-        before = self._init
-        self.probe(["systemctl", "--no-block", "reboot"])
-        self.wait_for(lambda: not Path(f"/proc/{before}").exists(), "the shutdown", deadline_s=BOOT_S)
-        self._wait_for_boot()
+        self._shut_down()
+        self.start()
+
+    def _shut_down(self) -> None:
+        self.probe(["systemctl", "--no-block", "poweroff"])
+        assert self._nspawn is not None
+        self._nspawn.wait(BOOT_S)
+        self.kill()
 
     # --- inside ---------------------------------------------------------------------------
 
