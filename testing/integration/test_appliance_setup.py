@@ -32,6 +32,11 @@ Address=192.0.2.10/24
 Gateway=192.0.2.1
 DNS=192.0.2.1
 """
+#: There is no curl on the appliance.
+FETCH = """import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen("https://127.0.0.1/", context=context).read().decode())
+"""
 SERVICES = ("blockhost-root-agent.service", "blockhost-admin.service", "nginx.service")
 _numbers = itertools.count()
 
@@ -50,7 +55,7 @@ class Lan:
         command.run(["ip", "netns", "del", self.name])
 
     def plug(self, init: int) -> None:
-        """Both ends are made in the router's namespace; the other end of an old cable died with its machine."""
+        """A new cable each time: the other end of an old one died with its machine."""
         here = ["ip", "-n", self.name]
         command.run([*here, "link", "add", "router", "type", "veth", "peer", "name", "ethbh0"])
         command.run([*here, "addr", "add", "192.0.2.1/24", "dev", "router"])
@@ -122,8 +127,7 @@ def test_setup_ends_with_services_that_survive_a_reboot(machine: Appliance) -> N
     for unit in SERVICES:
         machine.wait_for(lambda unit=unit: machine.is_active(unit), unit, deadline_s=60)
     assert machine.failed_units() == []
-    fetch = "import ssl, urllib.request as u; c = ssl._create_unverified_context(); print(u.urlopen({!r}, context=c).read().decode())"
-    assert "Small" in machine.run(["python3", "-c", fetch.format("https://127.0.0.1/")])
+    assert "Small" in machine.run(["python3", "-c", FETCH])
 
 
 @pytest.mark.parametrize("victim", ["power", "blockhost-worker.service", "blockhost-wizard.service"])
