@@ -113,8 +113,17 @@ def connect(path: Path, *, timeout: float = 300.0) -> socket.socket:
     """A connection to the Unix socket at `path`."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
+        # While nobody accepts, a socket with a timeout is told EAGAIN at once (unix(7)); wait for it.
+        deadline = time.monotonic() + timeout
         connection.settimeout(timeout)
-        connection.connect(os.fspath(path))
+        while True:
+            try:
+                connection.connect(os.fspath(path))
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
     except BaseException:
         connection.close()
         raise

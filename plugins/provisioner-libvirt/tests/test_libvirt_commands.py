@@ -278,12 +278,11 @@ def test_agent_keeps_the_disk_of_a_defined_machine(appliance: Any) -> None:
     assert volumes(appliance) == {"vm1.qcow2", "vm1-seed.iso"}
 
 
-@pytest.mark.parametrize(
-    "name", ["--help", "-c", "a b", "a;b", "../x", "a\n", "", "ä", "a" * 65, 1, None, ["a"]]
-)
-def test_agent_refuses_what_is_no_name(appliance: Any, name: Any) -> None:
+def test_agent_refuses_what_is_no_name(appliance: Any) -> None:
     before = len(appliance.ledger)
-    for action in ("virsh-start", "virsh-destroy", "virsh-undefine", "vm-volumes-delete"):
-        with pytest.raises(RootAgentError, match="name: expected"):
-            root_agent.call(action, name=name)
+    names = ["--help", "-c", "a b", "a;b", "../x", "a\n", "", "ä", "a" * 65, 1, None, ["a"], True]
+    for name in names:
+        for action in ("virsh-start", "virsh-destroy", "virsh-undefine", "vm-volumes-delete"):
+            with pytest.raises(RootAgentError, match="name: expected"):
+                root_agent.call(action, name=name)
     assert len(appliance.ledger) == before

@@ -137,7 +137,7 @@ def _parameters(function: Handler) -> list[Parameter]:
             raise TypeError(f"{function.__name__}: parameter {name} has no type of its own")
         kind = _without_none(hints[name])
         # A bare str or dict would accept anything: the type must be one that can refuse.
-        if not isinstance(kind, type) or kind.__module__ == "builtins":
+        if not isinstance(kind, type) or kind.__module__ in ("builtins", "typing"):
             raise TypeError(f"{function.__name__}: the type of {name} does not restrict its values")
         found.append(Parameter(name, kind, parameter.default is parameter.empty))
     return found

@@ -26,6 +26,8 @@ from blockhost.root_agent.dispatch import Answer, Dispatcher
 log = logging.getLogger(__name__)
 
 _HEADER = struct.Struct(">I")
+#: Connections that wait in the kernel; more than that, and connect(2) fails at once.
+BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class AgentServer:
         self.path = path
         self._dispatcher = dispatcher
         self._limits = limits or Limits()
-        self._listener = listen(path, 0o660, group, 128)
+        self._listener = listen(path, 0o660, group, BACKLOG)
         self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)

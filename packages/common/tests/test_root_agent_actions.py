@@ -1,0 +1,182 @@
+"""The shipped actions with recorded programs: the exact arguments, whatever a caller sends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blockhost.errors import BlockhostError, RootAgentError
+from blockhost.root_agent.action import Action
+from blockhost.root_agent.loader import load_actions
+
+DIRECTORY = Path(__file__).parents[1] / "root-agent-actions"
+RECORDER = """#!/usr/bin/python3
+import json, os, sys
+from pathlib import Path
+with open(os.environ["LEDGER"], "a") as file:
+    file.write(json.dumps([Path(sys.argv[0]).name, *sys.argv[1:], sys.stdin.read()]) + "\\n")
+answer = Path(os.environ["LEDGER"] + "." + Path(sys.argv[0]).name)
+if answer.exists():
+    out, err, code = json.loads(answer.read_text())
+    print(out, end="")
+    print(err, end="", file=sys.stderr)
+    raise SystemExit(code)
+"""
+
+
+class Programs:
+    def __init__(self, directory: Path) -> None:
+        self.ledger = directory / "ledger"
+        for name in ("ip", "nft", "bhcrypt", "broker-client"):
+            (directory / name).write_text(RECORDER)
+            (directory / name).chmod(0o755)
+
+    def calls(self) -> list[list[str]]:
+        return (
+            [json.loads(line) for line in self.ledger.read_text().splitlines()]
+            if self.ledger.exists()
+            else []
+        )
+
+    def answer(self, program: str, out: str = "", err: str = "", code: int = 0) -> None:
+        Path(f"{self.ledger}.{program}").write_text(json.dumps([out, err, code]))
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    made = Programs(directory)
+    monkeypatch.setenv("LEDGER", str(made.ledger))
+    monkeypatch.setenv("BLOCKHOST_PATH", f"{directory}:/usr/bin:/bin")
+    return made
+
+
+@pytest.fixture(scope="module")
+def actions() -> dict[str, Action]:
+    loaded = load_actions(sorted(DIRECTORY.glob("*.py")))
+    assert loaded.problems == ()
+    return loaded.actions
+
+
+def do(actions: dict[str, Action], action: str, /, **params: Any) -> dict[str, Any]:
+    return actions[action](**actions[action].build(params))
+
+
+def test_route_is_replaced_not_added(actions: dict[str, Action], programs: Programs) -> None:
+    do(actions, "ip6-route-add", address="2001:DB8::1/128", dev="br0")
+    assert programs.calls() == [["ip", "-6", "route", "replace", "2001:db8::1/128", "dev", "br0", ""]]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "is_fine"),
+    [
+        ("RTNETLINK answers: No such process\n", True),
+        ('Cannot find device "br0"\n', True),
+        ("Operation not permitted\n", False),
+    ],
+)
+def test_missing_route_is_fine_and_other_errors_are_not(
+    actions: dict[str, Action], programs: Programs, stderr: str, is_fine: bool
+) -> None:
+    programs.answer("ip", err=stderr, code=2)
+    if is_fine:
+        do(actions, "ip6-route-del", address="2001:db8::1/128", dev="br0")
+        return
+    with pytest.raises(BlockhostError, match="not permitted"):
+        do(actions, "ip6-route-del", address="2001:db8::1/128", dev="br0")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {
+            "address": st.one_of(st.text(max_size=50), st.just("2001:db8::1/128"), st.integers(), st.none()),
+            "dev": st.one_of(
+                st.text(max_size=20), st.sampled_from(["br0", "br0\n", "-br0", "br0 up"]), st.booleans()
+            ),
+        }
+    )
+)
+def test_shape_of_arguments_never_changes(
+    actions: dict[str, Action], programs: Programs, params: dict[str, Any]
+) -> None:
+    before = len(programs.calls())
+    try:
+        do(actions, "ip6-route-add", **params)
+    except RootAgentError:
+        assert len(programs.calls()) == before
+        return
+    *_, call = programs.calls()
+    assert call == ["ip", "-6", "route", "replace", "2001:db8::1/128", "dev", "br0", ""]
+
+
+def test_wallet_is_made_once(actions: dict[str, Action], programs: Programs, root: Path) -> None:
+    programs.answer("bhcrypt", out="0x" + "1" * 40 + "\n")
+    answer = do(actions, "generate-wallet", name="hot")
+    assert answer == {"address": "0x" + "1" * 40, "keyfile": "/etc/blockhost/hot.key"}
+    file = root / "etc/blockhost/hot.key"
+    assert file.stat().st_mode & 0o777 == 0o640
+    key = file.read_text()
+    do(actions, "generate-wallet", name="hot")
+    assert file.read_text() == key
+    assert [call[1] for call in programs.calls()] == ["generate-keypair", "key-to-address", "key-to-address"]
+    # The key goes by stdin, never as an argument.
+    assert all(key.strip() not in word for call in programs.calls() for word in call[:-1])
+
+
+def test_engine_without_wallets_says_so(actions: dict[str, Action], programs: Programs, root: Path) -> None:
+    programs.answer("bhcrypt", err="this engine has no wallets\n", code=1)
+    with pytest.raises(BlockhostError, match="this engine has no wallets"):
+        do(actions, "generate-wallet", name="hot")
+    assert not (root / "etc/blockhost/hot.key").exists()
+
+
+def test_addressbook_is_replaced_whole(actions: dict[str, Action], root: Path) -> None:
+    entries = {
+        "admin": {"address": "SHA256:" + "a" * 43},
+        "hot": {"address": "0x" + "1" * 40, "keyfile": "hot.key"},
+    }
+    do(actions, "addressbook-save", entries=entries)
+    file = root / "etc/blockhost/addressbook.json"
+    assert json.loads(file.read_text()) == entries
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def nft_works() -> bool:
+    probe = ["unshare", "--net", "nft", "list", "ruleset"]
+    return bool(shutil.which("nft")) and subprocess.run(probe, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not nft_works(), reason="needs root and nft")
+def test_ports_open_and_close_in_a_real_nftables(tmp_path: Path) -> None:
+    """In a network namespace of the test's own; v4 and v6 by one rule, each action twice."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(DIRECTORY.parent)!r})
+from pathlib import Path
+from blockhost.root_agent.loader import load_actions
+a = load_actions([Path({str(DIRECTORY / "firewall.py")!r})]).actions
+def do(action, **params): a[action](**a[action].build(params))
+do("iptables-close", port=22, proto="tcp", comment="x")
+for _ in range(2):
+    do("iptables-open", port=22, proto="tcp", comment="knock: 1")
+    do("iptables-open", port=53, proto="udp", comment="dns")
+for _ in range(2):
+    do("iptables-close", port=53, proto="udp")
+"""
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", 'python3 -c "$0" && nft list table inet blockhost', script],
+        capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("@open_tcp accept") == 1
+    assert '22 comment "knock: 1"' in done.stdout
+    assert "53" not in done.stdout
