@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from installer.firstboot.plan import steps as first_boot
-
 from blockhost.pipeline import Step
-from blockhost.plugin_api import as_steps
 from installer.finalize.plan import plan
+from installer.firstboot.plan import steps as first_boot
 from reference_docs.installed import with_plugins
 
 HEAD = """# Steps
@@ -36,7 +34,7 @@ def _section(title: str, steps: Sequence[Step]) -> str:
         f"| `{step.id}` | {step.label} | {_mark(step.check)} | {_mark(step.plan)} "
         f"| {'yes' if step.irreversible else ''} | {step.expect_s[0]:g}–{step.expect_s[1]:g} "
         f"| {step.timeout_s:g} |\n"
-        for step in as_steps(steps, owner=title)
+        for step in steps
     ]
     return f"\n## {title}\n{COLUMNS}{''.join(rows)}"
 

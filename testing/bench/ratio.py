@@ -27,8 +27,8 @@ class Ratio:
     def as_line(self) -> str:
         limit = "told" if self.limit is None else f"<= {self.limit:g}"
         verdict = "" if self.limit is None else ("  ok" if self.holds else "  MISSED")
-        figures = f"{self.ours:.6g} / {self.peer:.6g} {self.unit}"
-        return f"{self.value:7.2f}  {limit:8}{verdict:8}  {self.name}  ({figures}){self.note and '  ' + self.note}"
+        figures = f"({self.ours:.6g} / {self.peer:.6g} {self.unit})"
+        return f"{self.value:7.2f}  {limit:8}{verdict:8}  {self.name}  {figures}  {self.note}".rstrip()
 
     def as_json(self) -> dict[str, object]:
         return {

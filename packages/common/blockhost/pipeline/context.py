@@ -115,5 +115,5 @@ class SilentReporter:
     def log(self, line: str) -> None:
         """Nothing to tell."""
 
-    def intent(self, data: dict[str, Any]) -> None:
+    def intent(self, data: dict[str, Any]) -> None:  # noqa: ARG002
         raise StepFailed("an irreversible effect was attempted outside a run")

@@ -95,9 +95,9 @@ class Runner:
         self._store = store
         self._launcher = launcher
         self._config = dict(config or {})
-        self._listener = listener or (lambda event: None)
+        self._listener = listener or (lambda _: None)
         self._clock = clock
-        self._keep_going = keep_going or (lambda step: False)
+        self._keep_going = keep_going or (lambda _: False)
 
     def run(self) -> bool:
         """True when every step is completed.
