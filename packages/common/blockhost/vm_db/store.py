@@ -36,16 +36,15 @@ class VMDatabase:
         self.pools = pools or Pools()
         self._clock = clock
         self._guard = threading.RLock()
-        # 0660: the services' group works on it, and nobody else reads who owns what.
-        umask = os.umask(0o117)
         try:
+            if path != ":memory:":
+                # 0640, whatever the umask: who owns which machine is not for everybody to read.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise BlockhostError(f"{path}: {error}", hint="Has the setup been completed?") from error
-        finally:
-            os.umask(umask)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
