@@ -65,8 +65,13 @@ def own_addresses() -> list[str]:
         for interface in interfaces()
         for address in interface.addresses
     ]
-    found.sort(key=lambda pair: (pair[0].is_link_local, pair[1], pair[0].version))
+    found.sort(key=lambda pair: (_link_local_rank(pair[0]), pair[1], pair[0].version))
     return list(dict.fromkeys(str(address.ip) for address, _ in found))
+
+
+def _link_local_rank(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> int:
+    """A browser takes an IPv4 link-local address as it is; an IPv6 one needs a zone."""
+    return address.version if address.is_link_local else 0
 
 
 def _from_netifaces() -> list[Interface]:
