@@ -28,9 +28,9 @@ def create_app(
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.add_extension("jinja2.ext.i18n")
     app.jinja_env.install_gettext_callables(gettext, ngettext, newstyle=True)
-    app.extensions["challenges"] = challenges or Challenges()
-    app.extensions["sessions"] = sessions or Sessions()
-    app.extensions["owner"] = owner or Owner()
+    app.extensions["challenges"] = Challenges() if challenges is None else challenges
+    app.extensions["sessions"] = Sessions() if sessions is None else sessions
+    app.extensions["owner"] = Owner() if owner is None else owner
     app.before_request(guard.check)
     app.after_request(guard.add_headers)
     for blueprint in (login_pages.blueprint, system.blueprint, settings.blueprint):

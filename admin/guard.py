@@ -42,7 +42,8 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0
 def check() -> Response | None:
     """Refuse foreign hosts, other sites' requests, and everybody who is not logged in."""
     if not is_own_host(request.host):
-        abort(421, _("This machine does not answer to that name."))
+        # In plain text: what makes pages makes links, and this Host is not one to link to.
+        return Response(_("This machine does not answer to that name.") + "\n", 421, mimetype="text/plain")
     if request.method not in SAFE_METHODS:
         _require_same_site()
     if request.endpoint in PUBLIC_ENDPOINTS or current_session() is not None:
