@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import waitress
+from flask import Flask
 
 from blockhost import paths
 from installer.discovery import discover
@@ -19,6 +21,8 @@ from installer.web.wizard import THREADS, Wizard
 
 #: Above every body that the guard lets through, multipart's own bytes included.
 MAX_BODY = 1024 * 1024
+#: Later than the first page; the start itself stays short.
+WARM_AFTER_S = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,8 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         host=HostFacts(worker),
         session_dir=paths.wizard_run_dir() / "sessions",
     )
+    app = create_app(here)
+    warm = threading.Timer(WARM_AFTER_S, _warm_up, (app,))
+    warm.daemon = True
+    warm.start()
     waitress.serve(
-        create_app(here),
+        app,
         # nginx's group comes from the directory, which is setgid www-data.
         unix_socket=str(options.socket),
         unix_socket_perms="660",
@@ -47,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _quiet=True,
     )
     return 0
+
+
+def _warm_up(app: Flask) -> None:
+    """Load what the next pages need, while the operator reads the first one."""
+    import installer.answers  # noqa: F401, PLC0415
+
+    for name in app.jinja_env.list_templates():
+        app.jinja_env.get_template(name)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,18 @@ It asks for the one-time code like the login page, and reads every section by th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, abort, jsonify, session, url_for
 
 from blockhost.errors import AnswerError
 from blockhost.fields import Fields
-from installer.answers import (
-    AdminCommandsAnswer,
-    Answer,
-    Ipv6Answer,
-    NetworkAnswer,
-    PluginAnswer,
-    StorageAnswer,
-    WalletAnswer,
-    all_problems,
-    problem_of,
-)
 from installer.discovery import Plugin
 from installer.web import login, wizard
 from installer.web.api import body
+
+if TYPE_CHECKING:
+    from installer.answers import Answer, PluginAnswer
 
 api = Blueprint("setup_test", __name__, url_prefix="/api")
 
@@ -49,6 +41,16 @@ def run() -> tuple[Response, int]:
 
 def _read(fields: Fields) -> dict[str, Any]:
     """Every section as the session keeps it. Aborts with 422, naming each field that is refused."""
+    from installer.answers import (  # noqa: PLC0415
+        AdminCommandsAnswer,
+        Ipv6Answer,
+        NetworkAnswer,
+        StorageAnswer,
+        WalletAnswer,
+        all_problems,
+        problem_of,
+    )
+
     plugins = wizard.current().plugins
     if plugins.engine is None or plugins.provisioner is None or plugins.engine_manifest is None:
         abort(503, "a plugin is broken")
@@ -78,6 +80,8 @@ def _read(fields: Fields) -> dict[str, Any]:
 
 
 def _plugin(plugin: Plugin | None, given: Mapping[str, object]) -> PluginAnswer:
+    from installer.answers import PluginAnswer  # noqa: PLC0415
+
     assert plugin is not None
     form = {name: value for name, value in given.items() if name != "name"}
     return PluginAnswer.from_form(plugin.kind, plugin.manifest, plugin.module, form)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, request, session
 
 from blockhost.errors import AnswerError
-from installer.answers import AdminCommandsAnswer
 from installer.web.pages.form import Shown, refused, saved, shown
 
 page = Blueprint("admin_commands", __name__, url_prefix="/wizard/admin-commands")
@@ -15,6 +14,8 @@ TEMPLATE = "wizard/admin_commands.html"
 
 @page.get("", strict_slashes=False)
 def show() -> Shown:
+    from installer.answers import AdminCommandsAnswer  # noqa: PLC0415
+
     if "admin_commands" in session:
         return shown(TEMPLATE, AdminCommandsAnswer.from_session(session).to_form())
     return shown(TEMPLATE, {"admin_enabled": "no"})
@@ -22,6 +23,8 @@ def show() -> Shown:
 
 @page.post("", strict_slashes=False)
 def save() -> Shown:
+    from installer.answers import AdminCommandsAnswer  # noqa: PLC0415
+
     try:
         answer = AdminCommandsAnswer.from_form(request.form)
     except AnswerError as error:

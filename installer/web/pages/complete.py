@@ -9,6 +9,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from blockhost.errors import WorkerError
 from installer.web import facts, wizard
 from installer.web.pages.form import Shown
+from installer.web.pages.install import recent_log
 
 page = Blueprint("complete", __name__, url_prefix="/wizard/complete")
 
@@ -25,7 +26,9 @@ def show() -> Shown:
         signup_url=_data(steps, "signup").get("url"),
         https=_data(steps, "https"),
         fingerprint=facts.fingerprint(),
-        report=_data(steps, "validate"),
+        report="\n".join(
+            str(line.get("line", "")) for line in recent_log() if line.get("step") == "validate"
+        ),
     )
 
 

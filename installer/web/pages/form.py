@@ -1,4 +1,8 @@
-"""What the pages with a form have in common: show it, save it, or show it again with the reasons."""
+"""What the pages with a form have in common: show it, save it, or show it again with the reasons.
+
+The answers' rules are imported where a page needs them: the first page after a start needs none,
+and they bring a YAML parser along. `__main__` loads them once that page is out.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from flask import redirect, render_template, request, session
 from werkzeug.wrappers.response import Response
 
 from blockhost.errors import AnswerError
-from installer.answers import all_problems, problem_of
 from installer.web import wizard
+
+SECRET_FIELDS = frozenset({"admin_signature"})
 
 Shown = str | tuple[str, int] | Response
 
@@ -28,11 +33,10 @@ def shown(template: str, form: Mapping[str, str], **variables: Any) -> str:
 
 def refused(template: str, error: AnswerError, **variables: Any) -> tuple[str, int]:
     """The page again, with what was typed and each reason at its field. Secrets are typed again."""
+    from installer.answers import all_problems, problem_of  # noqa: PLC0415
+
     errors = {problem.field: problem for problem in reversed(all_problems(error))}
     messages = {field: problem_of(problem) for field, problem in errors.items()}
     form = {name: value for name, value in request.form.items() if name not in SECRET_FIELDS}
     page = render_template(template, form=form, errors=messages, error=error, hint=error.hint, **variables)
     return page, 422
-
-
-SECRET_FIELDS = frozenset({"admin_signature"})

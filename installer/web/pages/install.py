@@ -76,7 +76,7 @@ def _page(status: Mapping[str, Any], *, error: str = "", hint: str = "") -> str:
 
 
 def recent_log() -> list[Mapping[str, Any]]:
-    """The log lines that the worker still has; none where it does not answer."""
+    """The log lines that the worker still has; of a step that was repeated, its last attempt's."""
     lines: list[Mapping[str, Any]] = []
     events = wizard.current().worker.events(0, idle_s=0.05)
     try:
@@ -85,6 +85,8 @@ def recent_log() -> list[Mapping[str, Any]]:
                 break
             if event.get("type") == "log":
                 lines.append(event)
+            elif event.get("type") == "step" and event.get("status") == "in_progress":
+                lines = [line for line in lines if line.get("step") != event.get("step")]
     except WorkerError:
         pass
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, request, session
 
 from blockhost.errors import AnswerError
-from installer.answers import Ipv6Answer
 from installer.web.pages.form import Shown, refused, saved, shown
 
 page = Blueprint("ipv6", __name__, url_prefix="/wizard/ipv6")
@@ -15,12 +14,16 @@ TEMPLATE = "wizard/ipv6.html"
 
 @page.get("", strict_slashes=False)
 def show() -> Shown:
+    from installer.answers import Ipv6Answer  # noqa: PLC0415
+
     answered = Ipv6Answer.from_session(session) if "ipv6" in session else Ipv6Answer("none")
     return shown(TEMPLATE, answered.to_form())
 
 
 @page.post("", strict_slashes=False)
 def save() -> Shown:
+    from installer.answers import Ipv6Answer  # noqa: PLC0415
+
     try:
         answer = Ipv6Answer.from_form(request.form)
     except AnswerError as error:

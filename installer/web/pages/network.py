@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, request, session
 
 from blockhost.errors import AnswerError
-from installer.answers import NetworkAnswer
 from installer.web import facts
 from installer.web.pages.form import Shown, refused, saved, shown
 
@@ -16,12 +15,16 @@ TEMPLATE = "wizard/network.html"
 
 @page.get("", strict_slashes=False)
 def show() -> Shown:
+    from installer.answers import NetworkAnswer  # noqa: PLC0415
+
     form = NetworkAnswer.from_session(session).to_form() if "network" in session else {"method": "dhcp"}
     return shown(TEMPLATE, form, interfaces=facts.interfaces())
 
 
 @page.post("", strict_slashes=False)
 def save() -> Shown:
+    from installer.answers import NetworkAnswer  # noqa: PLC0415
+
     try:
         answer = NetworkAnswer.from_form(request.form)
     except AnswerError as error:

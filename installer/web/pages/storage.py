@@ -6,7 +6,6 @@ from flask import Blueprint, request, session
 
 from blockhost.errors import AnswerError
 from blockhost.i18n import gettext as _
-from installer.answers import Refused, StorageAnswer
 from installer.web import facts
 from installer.web.pages.form import Shown, refused, saved, shown
 
@@ -23,10 +22,12 @@ def show() -> Shown:
 
 @page.post("", strict_slashes=False)
 def save() -> Shown:
+    from installer.answers import StorageAnswer  # noqa: PLC0415
+
     disks = facts.disks()
     try:
         answer = StorageAnswer.from_form(request.form)
-        _require_known(answer, disks)
+        _require_known(answer.disk, disks)
     except AnswerError as error:
         return refused(TEMPLATE, error, disks=disks)
     return saved("storage", answer.to_session())
@@ -42,11 +43,11 @@ def _selectable(disks: list[facts.Facts]) -> list[str]:
     return [disk["path"] for disk in disks if disk.get("is_selectable")]
 
 
-def _require_known(answer: StorageAnswer, disks: list[facts.Facts]) -> None:
+def _require_known(disk: str, disks: list[facts.Facts]) -> None:
     known = _selectable(disks)
-    if answer.disk not in known:
-        raise Refused(
+    if disk not in known:
+        raise AnswerError(
             "disk",
             _("%(disk)s is no disk of this machine that can be chosen, expected one of: %(known)s")
-            % {"disk": answer.disk, "known": ", ".join(known) or _("none was found")},
+            % {"disk": disk, "known": ", ".join(known) or _("none was found")},
         )

@@ -10,9 +10,9 @@ from flask import Blueprint, request, session
 from blockhost.errors import AnswerError
 from blockhost.i18n import gettext as _
 from blockhost.plugin_api import export
-from installer.answers import ADMIN_SIGNATURE, Refused, WalletAnswer
 from installer.web import wizard
 from installer.web.pages.form import Shown, refused, saved, shown
+from installer.web.secret_fields import SIGNATURE
 from installer.web.sessions import KeptSecret
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,16 @@ def show() -> Shown:
 
 @page.post("", strict_slashes=False)
 def save() -> Shown:
+    from installer.answers import WalletAnswer  # noqa: PLC0415
+
     if _is_unchanged():
         return saved("wallet", {})
     plugins = wizard.current().plugins
     try:
         answer = WalletAnswer.from_form(request.form)
         if plugins.engine is None or plugins.engine_manifest is None:
-            raise Refused(
-                ADMIN_SIGNATURE,
+            raise AnswerError(
+                SIGNATURE,
                 _("it cannot be checked while the engine plugin is broken"),
                 hint=_("The engine's page says what is wrong with it."),
             )
@@ -55,8 +57,8 @@ def save() -> Shown:
 def _is_unchanged() -> bool:
     """The form as we showed it, signature left empty: the one that the worker keeps still holds."""
     return (
-        isinstance(session.get(ADMIN_SIGNATURE), KeptSecret)
-        and not request.form.get(ADMIN_SIGNATURE, "").strip()
+        isinstance(session.get(SIGNATURE), KeptSecret)
+        and not request.form.get(SIGNATURE, "").strip()
         and request.form.get("admin_wallet", "").strip() == session.get("admin_wallet")
         and request.form.get("public_secret", "").strip() == session.get("admin_public_secret")
     )
@@ -79,7 +81,7 @@ def _variables() -> dict[str, Any]:
     return {
         "step_id": "wallet",
         "public_secret": DEFAULT_MESSAGE,
-        "is_kept": isinstance(session.get(ADMIN_SIGNATURE), KeptSecret),
+        "is_kept": isinstance(session.get(SIGNATURE), KeptSecret),
         "constraints": manifest.constraints if manifest is not None else None,
         "engine_name": manifest.display_name if manifest is not None else "",
     }

@@ -17,6 +17,7 @@
 
   function duration(seconds) {
     const whole = Math.max(0, Math.round(seconds));
+    if (seconds < 1) return "< 1 s";
     if (whole < 60) return `${whole} s`;
     if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
     return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from blockhost import paths
 from blockhost.errors import ConfigError
 from blockhost.files import write_atomic
@@ -106,16 +104,27 @@ def parse_config(path: Path) -> Any:
         if path.suffix == ".json":
             return json.loads(text)
         if path.suffix in {".yaml", ".yml"}:
-            return yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+            return _parse_yaml(text)
+    except ValueError as error:
         raise ConfigError(str(path), "", f"cannot be parsed: {error}") from error
     return text
+
+
+def _parse_yaml(text: str) -> Any:
+    import yaml  # noqa: PLC0415  (the wizard and short commands start without it)
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _dump(row: ConfigFile, value: Any) -> str:
     if row.name.endswith(".json"):
         return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if row.name.endswith((".yaml", ".yml")):
+        import yaml  # noqa: PLC0415
+
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     text = str(value)
     return text if text.endswith("\n") else text + "\n"

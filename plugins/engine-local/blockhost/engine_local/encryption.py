@@ -3,6 +3,9 @@
 Layout (the symmetric format of the chain contract): `0x` and hex of IV 12, ciphertext, tag 16.
 The key is HKDF-SHA256 of the signature, so the same message signed again by the same key opens it;
 hence only key types whose signatures are deterministic.
+
+`cryptography` is imported where it is used: the wizard imports this plugin before its first page,
+and encrypts nothing then.
 """
 
 from __future__ import annotations
@@ -11,11 +14,6 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from blockhost.engine_local import sshsig
 from blockhost.engine_local.identity import require_deterministic
@@ -38,6 +36,9 @@ def derive_key(signature: str) -> bytes:
     Raises:
         SignatureRefused: malformed, or of a key that signs differently each time.
     """
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
     parts = sshsig.parse(signature)
     require_deterministic(parts.key_type)
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(parts.raw)
@@ -45,6 +46,8 @@ def derive_key(signature: str) -> bytes:
 
 def encrypt(signature: str, plaintext: bytes) -> str:
     """Ciphertext as hex; each call uses a fresh IV."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
     iv = os.urandom(IV_SIZE)
     return "0x" + (iv + AESGCM(derive_key(signature)).encrypt(iv, plaintext, None)).hex()
 
@@ -56,6 +59,9 @@ def decrypt(signature: str, ciphertext: str) -> bytes:
         SignatureRefused: as `derive_key`.
         DecryptionFailed: not such a ciphertext, altered, or another signature.
     """
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
     key = derive_key(signature)
     data = _from_hex(ciphertext)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from blockhost.checks import Check
-from blockhost.engine_local import SESSION_KEY, checks, identity, steps
+from blockhost.engine_local import SESSION_KEY, identity, steps
 from blockhost.engine_local.answers import answers_schema, parse_answers, to_form
 from blockhost.engine_local.encryption import decrypt_config, encrypt_config
 from blockhost.engine_local.ledger.plans import LIMITS, Offer
@@ -102,6 +102,9 @@ def recover_signer(message: str, signature: str) -> str:
 
 
 def get_checks() -> Sequence[Check]:
+    # Only validation asks; the wizard starts without what checks bring along.
+    from blockhost.engine_local import checks  # noqa: PLC0415
+
     return checks.CHECKS
 
 

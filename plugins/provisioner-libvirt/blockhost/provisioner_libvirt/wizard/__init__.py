@@ -8,7 +8,6 @@ from typing import Any
 from blockhost.checks import Check
 from blockhost.pipeline.step import Step
 from blockhost.provisioner_libvirt.answers import SCHEMA, LibvirtAnswer, to_form
-from blockhost.provisioner_libvirt.checks import CHECKS
 from blockhost.provisioner_libvirt.steps import STEPS
 from blockhost.provisioner_libvirt.wizard.page import SESSION_KEY, blueprint
 
@@ -63,4 +62,7 @@ def answers_schema() -> dict[str, Any]:
 
 def get_checks() -> list[Check]:
     """What validation looks at."""
+    # Only validation asks; the wizard starts without what checks bring along.
+    from blockhost.provisioner_libvirt.checks import CHECKS  # noqa: PLC0415
+
     return list(CHECKS)
