@@ -208,9 +208,24 @@ def _leave_old_address(note: Note, device: str) -> None:
         is_other = address["family"] == family and address["local"] != str(new.ip)
         if is_other and address.get("scope") == "global":
             command.probe(["ip", "addr", "del", f"{address['local']}/{address['prefixlen']}", "dev", device])
+    # In the same network the new address was a secondary one, and went with the old one.
+    _add_static(parse_fields(note.plan), device)
 
 
 def _try_static(plan: NetworkPlan, device: str) -> str:
+    address = _add_static(plan, device)
+    if plan.gateway is not None and not gateway.answers(str(plan.gateway), device):
+        raise StepFailed(
+            _("the gateway {gateway} does not answer, so the network is as it was").format(
+                gateway=plan.gateway
+            ),
+            hint=_("Check address, netmask and gateway"),
+        )
+    return address
+
+
+def _add_static(plan: NetworkPlan, device: str) -> str:
+    """Add the plan's address and default route to what the device has; repeating it is harmless."""
     assert plan.address is not None
     family = "-4" if plan.address.version == 4 else "-6"
     state.ip("link", "set", "dev", device, "up")
@@ -221,13 +236,6 @@ def _try_static(plan: NetworkPlan, device: str) -> str:
             *(family, "route", "replace", "default", "via", str(plan.gateway)),
             *("dev", device, "metric", str(TRIAL_METRIC)),
         )
-        if not gateway.answers(str(plan.gateway), device):
-            raise StepFailed(
-                _("the gateway {gateway} does not answer, so the network is as it was").format(
-                    gateway=plan.gateway
-                ),
-                hint=_("Check address, netmask and gateway"),
-            )
     return str(plan.address.ip)
 
 

@@ -7,175 +7,13 @@ its programs are stand-ins that say so. Needs root.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-IP = "/usr/sbin/ip"
-
-if os.geteuid() != 0:
-    pytest.fail("network namespaces need root: run the tests as root", pytrace=False)
-
-#: Runs one function of ours in the host namespace. KILL_RENAME=n ends it after its n-th rename.
-DRIVER = """
-import json, os, signal, sys
-left = int(os.environ.get("KILL_RENAME", 0))
-rename = os.rename
-def counted(*arguments, **options):
-    global left
-    rename(*arguments, **options)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.rename = counted
-from blockhost.errors import BlockhostError
-from installer.network import bridge, gateway
-gateway.DEADLINE_S = 1.5
-try:
-    print(json.dumps({"answer": getattr(bridge, sys.argv[1])()}))
-except BlockhostError as error:
-    print(json.dumps({"error": str(error), "hint": error.hint}))
-"""
-
-#: Counts the commands that change something, and ends its caller after the n-th: a crash there.
-KILLER = """#!/bin/sh
-/usr/sbin/ip "$@"
-code=$?
-case "$1" in -j) exit $code ;; esac
-echo "$*" >> "$IP_LOG"
-[ "$(wc -l < "$IP_LOG")" = "$KILL_IP" ] && kill -9 "$PPID"
-exit $code
-"""
-
-
-class Wire:
-    """The two namespaces, and what a test does with them."""
-
-    def __init__(self, root: Path) -> None:
-        tag = secrets.token_hex(3)
-        self.host, self.router = f"bh-{tag}-host", f"bh-{tag}-rtr"
-        self.root = root / "root"
-        self.bin = root / "bin"
-        self.log = root / "ip.log"
-        self.root.mkdir()
-        self.bin.mkdir()
-        self.program("ip", KILLER)
-        self.program("systemctl", "#!/bin/sh\nexit 3\n")
-        self.program("networkctl", '#!/bin/sh\necho "$*" >> "$IP_LOG.networkctl"\n')
-
-    def program(self, name: str, text: str) -> None:
-        (self.bin / name).write_text(text)
-        (self.bin / name).chmod(0o755)
-
-    def create(self) -> None:
-        for name in (self.host, self.router):
-            subprocess.run([IP, "netns", "add", name], check=True)
-            subprocess.run([IP, "-n", name, "link", "set", "lo", "up"], check=True)
-            # Whether duplicate address detection runs is a test's choice; a second each adds up.
-            self.sysctl(name, "net.ipv6.conf.default.accept_dad=0")
-        self.on_host("link add eth0 type veth peer name r0 netns", self.router)
-        self.on_host("link set eth0 up")
-        self.on_router("link set r0 up")
-
-    def destroy(self) -> None:
-        for name in (self.host, self.router):
-            subprocess.run([IP, "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
-
-    def sysctl(self, namespace: str, setting: str) -> None:
-        subprocess.run([IP, "netns", "exec", namespace, "sysctl", "-qw", setting], check=True)
-
-    def on_host(self, *words: str) -> None:
-        subprocess.run([IP, "-n", self.host, *" ".join(words).split()], check=True)
-
-    def on_router(self, *words: str) -> None:
-        subprocess.run([IP, "-n", self.router, *" ".join(words).split()], check=True)
-
-    def firewall(self, rules: str) -> None:
-        """nftables rules in the router."""
-        subprocess.run([IP, "netns", "exec", self.router, "nft", "-f", "-"], input=rules.encode(), check=True)
-
-    def call(self, function: str, **environment: str) -> dict[str, Any] | None:
-        """Run a function of `installer.network.bridge`; None when it was killed."""
-        self.log.write_text("")
-        done = subprocess.run(
-            [IP, "netns", "exec", self.host, sys.executable, "-c", DRIVER, function],
-            env={
-                "PATH": SYSTEM_PATH,
-                "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'packages/common'}",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "BLOCKHOST_ROOT": str(self.root),
-                "BLOCKHOST_PATH": f"{self.bin}:{SYSTEM_PATH}",
-                "IP_LOG": str(self.log),
-                "KILL_IP": "0",
-                **environment,
-            },
-            capture_output=True,
-            timeout=100,
-        )
-        if done.returncode < 0 or done.returncode == 137:
-            return None
-        assert done.returncode == 0, done.stderr.decode()
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    def show(self, namespace: str, *words: str) -> list[dict[str, Any]]:
-        done = subprocess.run([IP, "-n", namespace, "-j", *words], check=True, capture_output=True)
-        return [entry for entry in json.loads(done.stdout or b"[]") if entry]
-
-    def picture(self) -> dict[str, Any]:
-        """Everything that must be the same before and after, without what counts down."""
-        found = {
-            "link": self.show(self.host, "-d", "link"),
-            "addr": self.show(self.host, "addr"),
-            "route4": self.show(self.host, "-4", "route", "show", "table", "all"),
-            "route6": self.show(self.host, "-6", "route", "show", "table", "all"),
-        }
-        text = json.dumps(found)
-        fleeting = {"expires", "valid_life_time", "preferred_life_time"}
-        lifetime = 4294967295
-
-        def settle(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {
-                    key: ("counting" if key in fleeting and item != lifetime else settle(item))
-                    for key, item in value.items()
-                    if not key.endswith("_timer")
-                }
-            return [settle(item) for item in value] if isinstance(value, list) else value
-
-        return dict(settle(json.loads(text)))
-
-    def reaches(self, address: str) -> bool:
-        """The router reaches this address of the host."""
-        done = subprocess.run(
-            [IP, "netns", "exec", self.router, "ping", "-n", "-c", "1", "-W", "2", address],
-            check=False,
-            stdout=subprocess.DEVNULL,
-        )
-        return done.returncode == 0
-
-    def file(self, path: str) -> Path:
-        return self.root / path.lstrip("/")
-
-    def addresses(self, device: str) -> list[str]:
-        links = self.show(self.host, "addr", "show", "dev", device)
-        return [
-            f"{address['local']}/{address['prefixlen']}"
-            for address in links[0]["addr_info"]
-            if address["scope"] != "link"
-        ]
-
-    def default_routes(self) -> list[dict[str, Any]]:
-        return self.show(self.host, "route", "show", "default")
+from testing.integration.wire import IP, KILLER, Wire, silence, wait_until
 
 
 @pytest.fixture
@@ -216,13 +54,6 @@ def rich(wire: Wire) -> Wire:
     return wire
 
 
-def silence(wire: Wire) -> None:
-    """The router still has a link, and says nothing any more."""
-    wire.firewall(
-        "table netdev silent { chain in { type filter hook ingress device r0 priority 0; drop; }; }"
-    )
-
-
 def test_everything_moves_to_the_bridge(rich: Wire) -> None:
     mac = rich.show(rich.host, "link", "show", "dev", "eth0")[0]["address"]
     addresses = rich.addresses("eth0")
@@ -231,7 +62,7 @@ def test_everything_moves_to_the_bridge(rich: Wire) -> None:
         for family in ("-4", "-6")
     }
 
-    assert rich.call("ensure_bridge") == {"answer": "br0"}
+    assert rich.call("bridge:ensure_bridge") == {"answer": "br0"}
 
     bridge = rich.show(rich.host, "-d", "link", "show", "dev", "br0")[0]
     assert bridge["address"] == mac
@@ -251,22 +82,22 @@ def test_everything_moves_to_the_bridge(rich: Wire) -> None:
 def test_duplicate_address_detection_is_waited_for(rich: Wire) -> None:
     for name in ("all", "default", "eth0"):
         rich.sysctl(rich.host, f"net.ipv6.conf.{name}.accept_dad=1")
-    assert rich.call("ensure_bridge") == {"answer": "br0"}
+    assert rich.call("bridge:ensure_bridge") == {"answer": "br0"}
     assert rich.show(rich.host, "-6", "route", "show", "2001:db8::/32")[0]["prefsrc"] == "fd00::9"
 
 
 def test_a_second_run_changes_nothing(rich: Wire) -> None:
-    rich.call("ensure_bridge")
+    rich.call("bridge:ensure_bridge")
     before = rich.picture()
     files = {path: path.stat().st_mtime_ns for path in rich.file("/etc/systemd/network").iterdir()}
-    assert rich.call("ensure_bridge") == {"answer": "br0"}
+    assert rich.call("bridge:ensure_bridge") == {"answer": "br0"}
     assert rich.picture() == before
     assert {path: path.stat().st_mtime_ns for path in rich.file("/etc/systemd/network").iterdir()} == files
     assert rich.log.read_text() == ""
 
 
 def test_files_for_the_next_boot_say_the_same(rich: Wire) -> None:
-    rich.call("ensure_bridge")
+    rich.call("bridge:ensure_bridge")
     text = rich.file("/etc/systemd/network/50-blockhost-br0.network").read_text()
     for line in (
         "DHCP=no",
@@ -284,7 +115,7 @@ def test_a_lease_stays_a_lease(wire: Wire) -> None:
     wire.on_router("addr add 10.0.0.1/24 dev r0")
     wire.on_host("addr add 10.0.0.9/24 dev eth0 valid_lft 3600 preferred_lft 1800")
     wire.on_host("route add default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.9 metric 77")
-    assert wire.call("ensure_bridge") == {"answer": "br0"}
+    assert wire.call("bridge:ensure_bridge") == {"answer": "br0"}
     lease = wire.show(wire.host, "-4", "addr", "show", "dev", "br0")[0]["addr_info"][0]
     assert 3500 < lease["valid_life_time"] <= 3600
     text = wire.file("/etc/systemd/network/50-blockhost-br0.network").read_text()
@@ -297,7 +128,7 @@ def test_a_lease_stays_a_lease(wire: Wire) -> None:
 def test_a_gateway_dead_from_the_start_changes_nothing(rich: Wire) -> None:
     silence(rich)
     before = rich.picture()
-    answer = rich.call("ensure_bridge")
+    answer = rich.call("bridge:ensure_bridge")
     assert answer is not None
     assert "10.0.0.1" in answer["error"]
     assert answer["hint"]
@@ -319,7 +150,7 @@ def test_a_gateway_that_dies_in_the_move_puts_everything_back(rich: Wire, dad: s
         ),
     )
     before = rich.picture()
-    answer = rich.call("ensure_bridge")
+    answer = rich.call("bridge:ensure_bridge")
     assert answer is not None
     assert "does not answer through br0" in answer["error"]
     wait_until(lambda: "tentative" not in json.dumps(rich.picture()))
@@ -338,7 +169,7 @@ def test_a_gateway_that_blocks_icmp_counts_as_alive(simple: Wire) -> None:
         "table inet f { chain in { type filter hook input priority 0; ip protocol icmp drop; }; }"
     )
     assert not simple_ping(simple)
-    assert simple.call("ensure_bridge") == {"answer": "br0"}
+    assert simple.call("bridge:ensure_bridge") == {"answer": "br0"}
 
 
 def test_a_gateway_entered_by_hand_must_answer_a_ping(simple: Wire) -> None:
@@ -346,7 +177,7 @@ def test_a_gateway_entered_by_hand_must_answer_a_ping(simple: Wire) -> None:
     mac = simple.show(simple.router, "link", "show", "dev", "r0")[0]["address"]
     simple.on_host(f"neigh replace 10.0.0.1 lladdr {mac} dev eth0 nud permanent")
     silence(simple)
-    answer = simple.call("ensure_bridge")
+    answer = simple.call("bridge:ensure_bridge")
     assert answer is not None
     assert "does not answer" in answer["error"]
 
@@ -356,7 +187,7 @@ def test_an_ipv6_only_network_is_enough(wire: Wire) -> None:
     wire.on_router("addr add fd00::1/64 dev r0")
     wire.on_host("addr add fd00::9/64 dev eth0")
     wire.on_host("-6 route add default via fe80::1 dev eth0 proto ra metric 1024 expires 600")
-    assert wire.call("ensure_bridge") == {"answer": "br0"}
+    assert wire.call("bridge:ensure_bridge") == {"answer": "br0"}
     assert wire.reaches("fd00::9")
     assert wire.show(wire.host, "-6", "route", "show", "default")[0]["dev"] == "br0"
 
@@ -364,7 +195,7 @@ def test_an_ipv6_only_network_is_enough(wire: Wire) -> None:
 def test_no_default_route_is_said_and_nothing_happens(wire: Wire) -> None:
     wire.on_host("addr add 169.254.7.7/16 dev eth0 scope link")
     before = wire.picture()
-    answer = wire.call("ensure_bridge")
+    answer = wire.call("bridge:ensure_bridge")
     assert answer is not None
     assert "no default route" in answer["error"]
     assert wire.picture() == before
@@ -378,7 +209,7 @@ def test_the_card_of_the_best_default_route_is_taken(simple: Wire) -> None:
     simple.on_host("addr add 10.9.0.9/24 dev eno0")
     simple.on_host("route add default via 10.9.0.1 dev eno0 metric 900")
     before = simple.show(simple.host, "addr", "show", "dev", "eno0")
-    assert simple.call("ensure_bridge") == {"answer": "br0"}
+    assert simple.call("bridge:ensure_bridge") == {"answer": "br0"}
     assert simple.show(simple.host, "addr", "show", "dev", "eno0") == before
     assert simple.show(simple.host, "link", "show", "dev", "eth0")[0]["master"] == "br0"
     assert any(route["dev"] == "eno0" for route in simple.default_routes())
@@ -387,7 +218,7 @@ def test_the_card_of_the_best_default_route_is_taken(simple: Wire) -> None:
 def test_a_wireless_card_is_refused(simple: Wire) -> None:
     simple.file("/sys/class/net/eth0/phy80211").mkdir(parents=True)
     before = simple.picture()
-    answer = simple.call("ensure_bridge")
+    answer = simple.call("bridge:ensure_bridge")
     assert answer is not None
     assert "wireless" in answer["error"]
     assert simple.picture() == before
@@ -397,7 +228,7 @@ def test_a_bridge_that_is_there_is_used(simple: Wire) -> None:
     simple.on_host("link add vmbr0 type bridge")
     simple.on_host("addr add 10.3.0.1/24 dev vmbr0")
     before = simple.picture()
-    assert simple.call("ensure_bridge") == {"answer": "vmbr0"}
+    assert simple.call("bridge:ensure_bridge") == {"answer": "vmbr0"}
     assert simple.picture() == before
     assert simple.file("/run/blockhost/bridge").read_text() == "vmbr0\n"
 
@@ -405,14 +236,14 @@ def test_a_bridge_that_is_there_is_used(simple: Wire) -> None:
 def test_a_bridge_for_nat_inside_the_machine_does_not_count(simple: Wire) -> None:
     simple.on_host("link add virbr0 type bridge")
     simple.on_host("addr add 192.168.122.1/24 dev virbr0")
-    assert simple.call("ensure_bridge") == {"answer": "br0"}
+    assert simple.call("bridge:ensure_bridge") == {"answer": "br0"}
 
 
 def test_a_managed_bridge_is_left_alone(simple: Wire) -> None:
     simple.file("/etc/blockhost").mkdir(parents=True)
     simple.file("/etc/blockhost/bridge-managed").write_text("vmbr7\n")
     before = simple.picture()
-    assert simple.call("ensure_bridge") == {"answer": "vmbr7"}
+    assert simple.call("bridge:ensure_bridge") == {"answer": "vmbr7"}
     assert simple.picture() == before
 
 
@@ -426,7 +257,7 @@ def test_networkd_that_loses_the_address_puts_everything_back(simple: Wire) -> N
         "'table netdev silent { chain in { type filter hook ingress device r0 priority 0; drop; }; }'\n",
     )
     before = simple.picture()
-    answer = simple.call("ensure_bridge")
+    answer = simple.call("bridge:ensure_bridge")
     assert answer is not None
     assert "does not answer" in answer["error"]
     assert simple.picture() == before
@@ -438,7 +269,7 @@ def crash_points(wire: Wire, variable: str) -> Iterator[int]:
     number = 0
     while True:
         number += 1
-        if wire.call("ensure_bridge", **{variable: str(number)}) is not None:
+        if wire.call("bridge:ensure_bridge", **{variable: str(number)}) is not None:
             return
         yield number
 
@@ -452,7 +283,7 @@ def test_a_crash_anywhere_leaves_the_host_reachable(rich: Wire, variable: str, l
         points = number
         names = {path.name for path in rich.file("/etc/systemd/network").glob("50-*")}
         assert "50-blockhost-uplink.network" not in names or len(names) == 3, "a power cut here boots lame"
-        assert "error" not in (rich.call("recover") or {"error": "killed"})
+        assert "error" not in (rich.call("bridge:recover") or {"error": "killed"})
         for address in ("10.0.0.9", "10.0.5.9", "fd00::9"):
             assert rich.reaches(address), f"unreachable after a crash at point {number} and a restart"
         if "br0" not in {link["ifname"] for link in rich.show(rich.host, "link")}:
@@ -493,10 +324,3 @@ def simple_ping(wire: Wire) -> bool:
         stdout=subprocess.DEVNULL,
     )
     return done.returncode == 0
-
-
-def wait_until(holds: Callable[[], bool], deadline_s: float = 10.0) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
