@@ -22,6 +22,7 @@ from installer import discovery
 from installer.answers import Answers, config_from_session
 from installer.finalize.run import StepInfo
 from installer.finalize.steps import complete, https, ipv6, nginx, signup, validate
+from installer.network import actions as network_actions
 
 OWN_MIDDLE = (ipv6.STEP, https.STEP, signup.STEP, nginx.STEP)
 OWN_END = (complete.STEP, validate.STEP)
@@ -119,23 +120,28 @@ def changes(context: StepContext, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def act(context: StepContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """One setup action of a plugin: its own dict comes back.
+    """One setup action, of a plugin or of the host's network: its own dict comes back.
 
     Raises:
         BlockhostError: no plugin offers it, or it failed.
     """
-    found = installed()
-    actions: dict[str, Any] = {}
-    for plugin in (found.engine, found.provisioner):
-        offer = export(plugin.module, "get_setup_actions")
-        actions |= offer() if offer else {}
     name = arguments["name"]
+    actions = network_actions.ACTIONS if name in network_actions.ACTIONS else _plugin_actions()
     if name not in actions:
         raise BlockhostError(_("no plugin offers the action %r") % name)
     result = actions[name](context, dict(arguments["params"]))
     if not isinstance(result, dict):
         raise BlockhostError(_("the action %r did not return an object") % name)
     return result
+
+
+def _plugin_actions() -> dict[str, Any]:
+    found = installed()
+    actions: dict[str, Any] = {}
+    for plugin in (found.engine, found.provisioner):
+        offer = export(plugin.module, "get_setup_actions")
+        actions |= offer() if offer else {}
+    return actions
 
 
 def encrypt(context: StepContext, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -177,6 +177,13 @@ def pending() -> Switch | None:
     return Switch(str(note.plan["device"]), str(note.plan["address"]).partition("/")[0], left)
 
 
+def leased_address(plan: NetworkPlan) -> str | None:
+    """The address that the plan's interface has now."""
+    now = state.read_interface(_device(plan))
+    addresses = now.global_ipv4() if now is not None else []
+    return addresses[0].partition("/")[0] if addresses else None
+
+
 def _finish(note: Note) -> None:
     plan, device = note.plan, str(note.plan["device"])
     if plan["method"] == Method.STATIC:

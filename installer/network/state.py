@@ -174,7 +174,17 @@ def add_routes(state: InterfaceState, device: str) -> None:
         for route in direct + indirect:
             # `append`, not `replace`: several routes may differ only in what `replace` ignores.
             if not _is_there(family, route, device):
-                ip(family, "route", "append", *route_arguments(route, device))
+                _append_route(family, route, device)
+
+
+def _append_route(family: str, route: Mapping[str, Any], device: str) -> None:
+    try:
+        ip(family, "route", "append", *route_arguments(route, device))
+    except CommandFailed as error:
+        # A router may have advertised itself to the bridge meanwhile: the same way, learnt anew, with
+        # another lifetime or protocol than networkd had noted for the card.
+        if "File exists" not in error.stderr or not _leads_there(family, route, device):
+            raise
 
 
 def delete_routes(state: InterfaceState, device: str, *, keep: InterfaceState | None = None) -> None:
@@ -229,6 +239,13 @@ def _own_routes(family: str, device: str) -> list[Entry]:
 def _is_there(family: str, route: Mapping[str, Any], device: str) -> bool:
     wanted = _identity(route)
     return any(_identity(other) == wanted for other in _own_routes(family, device))
+
+
+def _leads_there(family: str, route: Mapping[str, Any], device: str) -> bool:
+    """Whether some route through `device` goes the same way, whoever made it."""
+    wanted = [route.get(key) for key in ("dst", "gateway", "table")]
+    others = query(family, "route", "show", "table", "all", "dev", device)
+    return any([other.get(key) for key in ("dst", "gateway", "table")] == wanted for other in others)
 
 
 def _identity(route: Mapping[str, Any]) -> str:
