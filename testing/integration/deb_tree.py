@@ -45,3 +45,25 @@ def _python_files(path: Path) -> Iterator[Path]:
         for file in path.rglob("*.py"):
             if "tests" not in file.relative_to(path).parts:
                 yield file
+
+
+def programs(recipe: Recipe) -> set[str]:
+    """Programs that the package's code runs by a literal name."""
+    found: set[str] = set()
+    for source in recipe.trees:
+        for file in _python_files(ROOT / source):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and _called(node.func) in {"run", "probe", "stream", "start"}:
+                    found |= {_first_word(argument) for argument in node.args[:1]}
+    return found - {""}
+
+
+def _called(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _first_word(argument: ast.expr) -> str:
+    """`ip` of `["ip", "-j"]`; nothing where the name is computed."""
+    if isinstance(argument, ast.List) and argument.elts and isinstance(argument.elts[0], ast.Constant):
+        return str(argument.elts[0].value)
+    return ""

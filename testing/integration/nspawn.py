@@ -35,13 +35,13 @@ SHUTDOWN_S = 100.0
 EXIT_FORCE_RESTART = 133
 ROUTER, ADDRESS = "192.0.2.1", "192.0.2.2"
 WIRED_FILES = {
-    "/etc/systemd/network/10-test.network": (
+    "/etc/systemd/network/80-test.network": (
         f"[Match]\nName=eth0\n[Network]\nAddress={ADDRESS}/24\nGateway={ROUTER}\nIPv6AcceptRA=no\n"
     )
 }
+# Said in the router's namespace, in which nspawn runs; it ends with nspawn.
 WIRE = (
-    "ip link set lo up",
-    "ip link add wan type veth peer name eth0",
+    "ip link add wan type veth peer name eth0 netns {init}",
     f"ip address add {ROUTER}/24 dev wan",
     "ip link set wan up",
 )
@@ -123,7 +123,7 @@ class Appliance:
             "systemd-nspawn", "--quiet", "--boot", f"--directory={self.place / 'root'}",
             f"--machine=bh-{self.place.name}", "--register=no", "--keep-unit", "--console=pipe",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no",
-            "--network-interface=eth0" if self.wired else "--private-network",
+            "--private-network",
             *(f"--bind-ro={source}:{target}" for source, target in self.binds.items()),
             *self.extra,
             *(f"systemd.mask={unit}" for unit in self.without),
@@ -132,7 +132,6 @@ class Appliance:
             [
                 "set -e",
                 *(f"echo $$ > {shlex.quote(str(group / 'cgroup.procs'))}" for group in self._cgroups()),
-                *(WIRE if self.wired else ()),
                 f"mount -t overlay overlay -o {self._overlay()} {self.place}/root",
                 # nspawn tidies up here at a restart, and refuses to where /run is on a disk.
                 "mkdir -p /run/systemd/nspawn",
@@ -159,7 +158,16 @@ class Appliance:
     def _wait_for_boot(self) -> None:
         self._init = 0
         self.wait_for(self._find_init, "PID 1", deadline_s=BOOT_S)
+        if self.wired:
+            self._plug_in()
         self.wait_for(self._is_booted, "end of the boot", deadline_s=BOOT_S)
+
+    def _plug_in(self) -> None:
+        assert self._nspawn is not None
+        for command in WIRE:
+            words = command.format(init=self._init).split()
+            outside = ["nsenter", f"--target={self._nspawn.pid}", "--net"]
+            subprocess.run([*outside, *words], check=True, env={"PATH": PATH})
 
     def _is_booted(self) -> bool:
         if self.ready:

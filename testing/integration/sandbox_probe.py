@@ -1,3 +1,4 @@
+# ruff: noqa: PTH  it calls the kernel by name
 """Runs inside a unit's sandbox and tries its doors; prints which of them opened, one word a line.
 
 Standard library only and no import of ours: it is copied into the machine.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blockhost.command import run
-from testing.integration import debian_root
+from testing.integration import deb_tree, debian_root
 from testing.integration.conftest import ALL, POOL, bare_machine, boot_installed
 from testing.integration.nspawn import Appliance
 
@@ -94,6 +94,20 @@ print("\\n".join(broken))
         count, _, broken = machine.run(["python3", "-I", "-c", script]).partition("\n")
         assert broken.strip() == ""
         assert int(count) > 100
+
+
+#: Installed by whoever wants an IPv6 prefix from a broker; the step says so when it is missing.
+OPTIONAL_PROGRAMS = {"broker-client"}
+
+
+def test_every_program_that_the_code_runs_is_there(installed_layers: list[Path]) -> None:
+    """What a Depends line forgets among programs."""
+    wanted = {program for recipe in deb_tree.recipes() for program in deb_tree.programs(recipe)}
+    wanted -= OPTIONAL_PROGRAMS
+    assert len(wanted) > 15
+    with boot_installed(installed_layers) as machine:
+        script = 'for name; do command -v "$name" >/dev/null || echo "$name"; done'
+        assert machine.run(["sh", "-c", script, "sh", *sorted(wanted)]).split() == []
 
 
 def next_version(package: Path, target: Path, scratch: Path) -> None:

@@ -21,14 +21,18 @@ SERVICES = ("root-agent", "worker", "wizard")
 @pytest.fixture(scope="module")
 def fresh(appliance_root: list[Path]) -> Iterator[Appliance]:
     """A machine whose first boot has got to its code."""
-    with Appliance.boot(appliance_root, ready="basic.target") as machine:
+    with Appliance.boot(appliance_root, ready="basic.target", wired=True) as machine:
         wait_for_wizard(machine)
         yield machine
 
 
 def wait_for_wizard(machine: Appliance) -> None:
     machine.wait_for(
-        lambda: machine.exists("/run/blockhost/otp.json") and services_are_up(machine),
+        lambda: (
+            machine.exists("/run/blockhost/otp.json")
+            and services_are_up(machine)
+            and ask_wizard(machine) == "200"
+        ),
         "wizard",
         deadline_s=FIRST_BOOT_S,
     )
@@ -121,7 +125,7 @@ def test_sockets_belong_to_those_who_may_use_them(fresh: Appliance) -> None:
 def test_the_setup_is_over_after_a_reboot(appliance_root: list[Path]) -> None:
     """With the marker, nothing of the setup starts, and the terminals get their logins back."""
     files = {"/var/lib/blockhost/.setup-complete": ""}
-    with Appliance.boot(appliance_root, files=files, ready="multi-user.target") as machine:
+    with Appliance.boot(appliance_root, files=files, ready="multi-user.target", wired=True) as machine:
         for name in ("firstboot", "worker", "wizard"):
             assert machine.state(f"blockhost-{name}") == "inactive"
         assert machine.is_active("blockhost-root-agent")
@@ -131,7 +135,7 @@ def test_the_setup_is_over_after_a_reboot(appliance_root: list[Path]) -> None:
 
 
 def test_an_unfinished_setup_starts_again_after_a_power_cut(appliance_root: list[Path]) -> None:
-    with Appliance.boot(appliance_root, ready="basic.target") as machine:
+    with Appliance.boot(appliance_root, ready="basic.target", wired=True) as machine:
         wait_for_wizard(machine)
         done = sorted(path.name for path in machine.path("/var/lib/blockhost").glob(".step-*"))
         machine.power_cut()
