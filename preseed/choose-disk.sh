@@ -99,4 +99,8 @@ fi
 
 debconf-set partman-auto/disk "$found"
 debconf-set partman-auto/method "$method"
+# One recipe by name: otherwise partman works out five, in shell, to offer a choice that nobody makes.
+firmware=bios
+if [ -d "$root/sys/firmware/efi" ]; then firmware=efi; fi
+debconf-set partman-auto/expert_recipe_file "/usr/share/blockhost/partitions.$firmware"
 blockhost-say "installing on $found (method $method)"

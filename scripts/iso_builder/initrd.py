@@ -134,6 +134,8 @@ def _add_our_parts(tree: Tree, stanzas: Stanzas, suite: Suite) -> None:
     )
     for name, place in installer_parts.SCRIPTS.items():
         tree[place] = regular((PRESEED_DIR / name).read_bytes(), executable=True)
+    for name, place in installer_parts.RECIPES.items():
+        tree[place] = regular((PRESEED_DIR / name).read_bytes())
     tree["preseed.cfg"] = regular(_without_comments((PRESEED_DIR / "blockhost.preseed").read_text()).encode())
 
 

@@ -113,7 +113,9 @@ DROPPED_FILES = [
     "usr/lib/partman/update.d/60basicmethods",
     "usr/lib/partman/update.d/60*_visuals",
     "usr/lib/partman/update.d/80visual",
-    "usr/lib/partman/choose_partition/[2-8]*/choices",
+    "usr/lib/partman/choose_partition/[2-8]*",
+    "usr/lib/partman/recipes-*",  # ours is named by choose-disk.sh
+    "usr/lib/partman/check.d/*",  # of what someone typed; our recipes are fixed
     "usr/lib/partman/init.d/35dump",
     "usr/lib/partman/init.d/80autouse_swap",
     "usr/lib/partman/init.d/95backup",
@@ -155,6 +157,13 @@ PROGRAM_LINKS = {
     "usr/sbin/mkfs.ext2": "mke2fs",
     "usr/sbin/fsck.ext4": "e2fsck",
     "usr/sbin/e2label": "tune2fs",
+}
+
+# How disks are divided, by firmware: one root file system (LVM: and /boot). No swap: a host whose VMs
+# swap is planned wrongly, and each partition costs partman seconds.
+RECIPES = {
+    "partitions.bios": "usr/share/blockhost/partitions.bios",
+    "partitions.efi": "usr/share/blockhost/partitions.efi",
 }
 
 # Our scripts in preseed/ and where d-i runs them from.

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from iso_builder import installer_parts
+
 SCRIPT = Path(__file__).parents[2] / "preseed/choose-disk.sh"
 SECTORS_PER_GB = 2097152
 STOPPED = 3
@@ -122,7 +124,11 @@ def test_the_only_possible_disk_is_taken(machine: Machine, disks: list[Disk]) ->
     code, text, answers = machine.choose()
     expected = "/dev/sdb" if disks[0].read_only else f"/dev/{disks[0].name}"
     assert code == 0
-    assert answers == {"partman-auto/disk": expected, "partman-auto/method": "regular"}
+    assert answers == {
+        "partman-auto/disk": expected,
+        "partman-auto/method": "regular",
+        "partman-auto/expert_recipe_file": "/usr/share/blockhost/partitions.bios",
+    }
     assert f"installing on {expected}" in text
 
 
@@ -193,6 +199,14 @@ def test_a_disk_whose_name_begins_the_mediums_is_another_disk(machine: Machine) 
     machine.disks = [Disk("sda"), Disk("sdaa", usb=True)]
     machine.medium = "sdaa1"
     assert machine.choose()[2]["partman-auto/disk"] == "/dev/sda"
+
+
+def test_uefi_gets_its_own_partitions(machine: Machine) -> None:
+    machine.disks = [Disk("sda")]
+    (machine.root / "sys/firmware/efi").mkdir(parents=True)
+    recipe = machine.choose()[2]["partman-auto/expert_recipe_file"]
+    assert recipe.removeprefix("/") in installer_parts.RECIPES.values()
+    assert recipe.endswith(".efi")
 
 
 def test_lvm_by_argument(machine: Machine) -> None:
