@@ -16,7 +16,7 @@ THREADS = 8
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until killed."""
-    parser = argparse.ArgumentParser(prog="blockhost-admin", description=__doc__)
+    parser = argparse.ArgumentParser(prog="blockhost-admin", description="The panel, on loopback only.")
     parser.add_argument("--port", type=int, default=8443, help="port on 127.0.0.1 (8443)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

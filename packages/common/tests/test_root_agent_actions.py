@@ -60,8 +60,12 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 
 @pytest.fixture(scope="module")
-def actions() -> dict[str, Action]:
-    loaded = load_actions(sorted(DIRECTORY.glob("*.py")))
+def actions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Action]:
+    installed = tmp_path_factory.mktemp("actions")  # 0700: a checkout may be writable for a group
+    for file in DIRECTORY.glob("*.py"):
+        (installed / file.name).write_bytes(file.read_bytes())
+        (installed / file.name).chmod(0o644)
+    loaded = load_actions(sorted(installed.glob("*.py")))
     assert loaded.problems == ()
     return loaded.actions
 
@@ -158,12 +162,15 @@ def nft_works() -> bool:
 @pytest.mark.skipif(not nft_works(), reason="needs root and nft")
 def test_ports_open_and_close_in_a_real_nftables(tmp_path: Path) -> None:
     """In a network namespace of the test's own; v4 and v6 by one rule, each action twice."""
+    installed = tmp_path / "firewall.py"
+    installed.write_bytes((DIRECTORY / "firewall.py").read_bytes())
+    installed.chmod(0o644)
     script = f"""
 import sys
 sys.path.insert(0, {str(DIRECTORY.parent)!r})
 from pathlib import Path
 from blockhost.root_agent.loader import load_actions
-a = load_actions([Path({str(DIRECTORY / "firewall.py")!r})]).actions
+a = load_actions([Path({str(installed)!r})]).actions
 def do(action, **params): a[action](**a[action].build(params))
 do("iptables-close", port=22, proto="tcp", comment="x")
 for _ in range(2):

@@ -83,10 +83,10 @@ def test_files_that_others_can_change_do_not_run(tmp_path: Path, spoil: str) -> 
 
 def test_common_names_of_the_contract_can_be_imported(root: Path) -> None:
     directory = root / "usr/share/blockhost/root-agent-actions"
-    directory.mkdir()
+    directory.mkdir(mode=0o755)
     source = Path(__file__).parents[1] / "root-agent-actions"
     for file in source.glob("*.py"):
-        (directory / file.name).write_bytes(file.read_bytes())
+        module(directory, file.name, file.read_text())
     names = "log run NAME_RE SHORT_NAME_RE STORAGE_RE COMMENT_RE IPV6_CIDR128_RE ALLOWED_ROUTE_DEVS"
     names += " WALLET_DENY_NAMES VMID_MIN VMID_MAX CONFIG_DIR STATE_DIR"
     names += " validate_vmid validate_ipv6_128 validate_dev is_valid_address"

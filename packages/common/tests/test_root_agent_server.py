@@ -26,7 +26,6 @@ from blockhost.root_agent.audit import verify
 
 HERE = Path(__file__).parent
 COMMON = HERE.parent
-PROBE = HERE / "agent_probe_actions.py"
 FUZZ_FRAMES = int(os.environ.get("BLOCKHOST_FUZZ_FRAMES", "20000"))
 MOST_MEMORY_KIB = 64 * 1024
 
@@ -39,10 +38,11 @@ class Agent:
         self.socket = root / "run/blockhost/root-agent.sock"
         self.log = root / "var/log/blockhost-agent.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        probe = installed_probe(root)
         environment = {**os.environ, "PYTHONPATH": str(COMMON), "BLOCKHOST_ROOT": str(root)}
         with (root / "agent.err").open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "blockhost.root_agent", "--actions", str(PROBE)],
+                [sys.executable, "-m", "blockhost.root_agent", "--actions", str(probe)],
                 env=environment, cwd=root, stderr=output,
             )  # fmt: skip
         deadline = time.monotonic() + 30
@@ -84,6 +84,16 @@ def agent(root: Path) -> Iterator[Agent]:
     if running.process.poll() is None:
         assert running.stop() == 0
     assert not running.socket.exists()
+
+
+def installed_probe(root: Path) -> Path:
+    """The actions of these tests with the modes of an installed package."""
+    directory = root / "actions"
+    directory.mkdir(mode=0o755, exist_ok=True)
+    file = directory / "agent_probe_actions.py"
+    file.write_bytes((HERE / "agent_probe_actions.py").read_bytes())
+    file.chmod(0o644)
+    return file
 
 
 def frame(payload: bytes) -> bytes:
@@ -151,7 +161,7 @@ def test_action_that_cannot_be_logged_does_not_happen(root: Path) -> None:
     assert full.exists()
     (root / "var/log").mkdir(parents=True)
     process = subprocess.Popen(
-        [sys.executable, "-c", script, "--actions", str(HERE / "agent_probe_actions.py")],
+        [sys.executable, "-c", script, "--actions", str(installed_probe(root))],
         env=environment, cwd=root, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

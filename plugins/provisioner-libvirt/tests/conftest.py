@@ -105,16 +105,18 @@ def agent(host: Host) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
-    modules = [
-        REPOSITORY / "packages/common/root-agent-actions/networking.py",
-        REPOSITORY / "plugins/provisioner-libvirt/root-agent-actions/virsh.py",
-    ]
-    arguments = [word for module in modules for word in ("--actions", str(module))]
+    # Copies with the modes of an installed package: the agent refuses what others could write.
+    installed = root / "usr/share/blockhost/root-agent-actions"
+    installed.mkdir(mode=0o755)
+    for part in ("packages/common", "plugins/provisioner-libvirt"):
+        for module in (REPOSITORY / part / "root-agent-actions").glob("*.py"):
+            (installed / module.name).write_bytes(module.read_bytes())
+            (installed / module.name).chmod(0o644)
     path = os.pathsep.join(
         str(REPOSITORY / part) for part in ("packages/common", "plugins/provisioner-libvirt")
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "blockhost.root_agent", *arguments], env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-m", "blockhost.root_agent"], env={**os.environ, "PYTHONPATH": path}
     )
     try:
         wait_until(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process)

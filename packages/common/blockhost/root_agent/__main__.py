@@ -25,7 +25,7 @@ log = logging.getLogger("blockhost.root_agent")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="blockhost-root-agent", description=__doc__)
+    parser = argparse.ArgumentParser(prog="blockhost-root-agent", description="The agent itself.")
     parser.add_argument("--socket", type=Path, default=socket_path(), help="where to listen")
     parser.add_argument("--log", type=Path, default=log_path(), help="the audit log")
     parser.add_argument(

@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="blockhost-agent", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="blockhost-agent", description="Call the root agent by hand, and check its log."
+    )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     one = verbs.add_parser("call", help="run one action")
     one.add_argument("action")

@@ -13,7 +13,9 @@ PROGRAM = "blockhost-build-template"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Needs root. Machines that run from an earlier image keep it."""
-    argparse.ArgumentParser(prog=PROGRAM, description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(
+        prog=PROGRAM, description="Bring the image that the ISO carried into the storage pool."
+    ).parse_args(argv)
     return run(PROGRAM, lambda: print(import_template()))
 
 

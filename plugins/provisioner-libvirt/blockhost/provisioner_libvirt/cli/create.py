@@ -70,7 +70,7 @@ def _pretend(wish: Wish, username: str) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Make and start a virtual machine.")
     parser.add_argument("name", help="name of the machine: a-z 0-9 -")
     parser.add_argument("--owner-wallet", required=True, metavar="ADDRESS", help="who owns it")
     parser.add_argument("--nft-token-id", type=int, metavar="N", help="the credential that opens it")

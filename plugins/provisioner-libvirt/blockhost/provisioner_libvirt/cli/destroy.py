@@ -14,7 +14,9 @@ PROGRAM = "blockhost-vm-destroy"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Remove a virtual machine with all that belongs to it; a missing one is fine."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Remove a virtual machine with all that belongs to it."
+    )
     parser.add_argument("name")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.destroy(options.name, get_database()))

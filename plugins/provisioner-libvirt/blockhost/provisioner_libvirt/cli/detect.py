@@ -15,7 +15,9 @@ NEEDED = ("virsh", "qemu-system-x86_64", "qemu-img")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Emulation counts as present: machines run, slowly, and a warning says so."""
-    argparse.ArgumentParser(prog=PROGRAM, description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(
+        prog=PROGRAM, description="Exit 0 when this host can run machines by libvirt."
+    ).parse_args(argv)
     missing = [program for program in NEEDED if find(program) is None]
     if missing:
         print(f"{PROGRAM}: not installed: {', '.join(missing)}", file=sys.stderr)

@@ -14,7 +14,7 @@ PROGRAM = "blockhost-vm-kill"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Stop a virtual machine at once."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Stop a virtual machine at once.")
     parser.add_argument("name")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.kill(options.name, get_database()))

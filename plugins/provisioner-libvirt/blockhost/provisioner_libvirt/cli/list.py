@@ -15,7 +15,7 @@ PROGRAM = "blockhost-vm-list"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints NAME STATUS IP CREATED, separated by tabs, or JSON."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="The machines of this host.")
     parser.add_argument("--format", choices=("tsv", "json"), default="tsv")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: _show(options.format))

@@ -14,7 +14,9 @@ PROGRAM = "blockhost-vm-start"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start a virtual machine; a running one is fine."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Start a virtual machine; a running one is fine."
+    )
     parser.add_argument("name")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.start(options.name, get_database()))

@@ -15,7 +15,9 @@ PROGRAM = "blockhost-vm-status"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Always exits 0: what cannot be found out is `unknown`, and stderr says why."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="One of active, suspended, destroyed, unknown."
+    )
     parser.add_argument("name")
     options = parser.parse_args(argv)
     try:

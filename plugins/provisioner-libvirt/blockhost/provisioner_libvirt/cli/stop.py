@@ -14,7 +14,7 @@ PROGRAM = "blockhost-vm-stop"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask a virtual machine to shut down."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Ask a virtual machine to shut down.")
     parser.add_argument("name")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.stop(options.name, get_database()))
