@@ -101,8 +101,9 @@ class Commands:
         if outcome is codes.Outcome.ACCEPTED:
             self._throttle.succeeded(source)
         else:
-            self._throttle.failed(source)
-        return {"outcome": outcome.value, "wait_s": round(self._throttle.wait_s(source), 1)}
+            self._throttle.failed(source, compared=outcome is codes.Outcome.WRONG)
+        answer: Answer = {"outcome": outcome.value, "wait_s": round(self._throttle.wait_s(source), 1)}
+        return answer | ({"attempts_left": codes.attempts_left()} if outcome is codes.Outcome.WRONG else {})
 
     def keep(self, fields: Fields) -> Answer:
         name, value = fields.take("name", str), fields.take("value", str)

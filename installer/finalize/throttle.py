@@ -36,11 +36,15 @@ class Throttle:
             pause = min(FIRST_WAIT_S * 2.0 ** min(count - FREE_FAILURES, 20), LONGEST_WAIT_S)
             return max(0.0, last + pause - self._clock())
 
-    def failed(self, source: str) -> None:
+    def failed(self, source: str, *, compared: bool = True) -> None:
+        """Note a failure. One against a code that was spent already brings a first wait at most: a
+        flood must not make the operator, who may share its address, wait long after renewing the code."""
         with self._guard:
             key = network(source)
-            count, _ = self._failures.pop(key, (0, 0.0))
-            self._failures[key] = (count + 1, self._clock())
+            count, last = self._failures.pop(key, (0, 0.0))
+            if compared or count < FREE_FAILURES:
+                count, last = count + 1, self._clock()
+            self._failures[key] = (count, last)
             while len(self._failures) > MAX_SOURCES:
                 self._failures.popitem(last=False)
 

@@ -21,6 +21,13 @@ def _burned(clock: _Clock, source: str, failures: int) -> Throttle:
     return throttle
 
 
+def test_flood_against_a_spent_code_brings_the_first_wait_only() -> None:
+    throttle = Throttle(lambda: 100.0)
+    for _ in range(5000):
+        throttle.failed("192.0.2.1", compared=False)
+    assert 0 < throttle.wait_s("192.0.2.1") <= 5
+
+
 def test_the_waits_double_up_to_an_hour() -> None:
     clock = _Clock()
     assert _burned(clock, "192.0.2.1", FREE_FAILURES - 1).wait_s("192.0.2.1") == 0

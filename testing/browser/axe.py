@@ -22,7 +22,8 @@ def source() -> str:
     if not script.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
         run(
-            ["npm", "install", "--prefix", FOLDER, "--no-audit", "--no-fund", f"axe-core@{VERSION}"], timeout=300
+            ["npm", "install", "--prefix", FOLDER, "--no-audit", "--no-fund", f"axe-core@{VERSION}"],
+            timeout=300,
         )
     return script.read_text()
 

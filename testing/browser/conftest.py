@@ -110,4 +110,6 @@ def make_operator(make_context: MakeContext, machine: DryRun, key: Path) -> Call
 def picture() -> Callable[[Page, str], None]:
     """Takes a screenshot of the whole page."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    return lambda page, name: page.screenshot(path=PICTURES / f"{name}.png", full_page=True, animations="disabled")
+    return lambda page, name: page.screenshot(
+        path=PICTURES / f"{name}.png", full_page=True, animations="disabled"
+    )

@@ -39,7 +39,9 @@ class Operator:
     def submit(self) -> None:
         """The main button of the page, and wait for what comes."""
         with self.page.expect_navigation(wait_until="load"):
-            self.page.locator("button.btn-primary[type=submit], button.btn-success[type=submit]").first.click()
+            self.page.locator(
+                "button.btn-primary[type=submit], button.btn-success[type=submit]"
+            ).first.click()
 
     def fill(self, name: str) -> None:
         """Answers for this page that are accepted."""
