@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from queue import Empty
@@ -38,6 +40,7 @@ def todays_seed() -> str:
 
 
 def _work(slot: int, plant: str, orders: Any, answers: Any) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine is closed
     machine = Machine(plant=plant)
     try:
         story = Story(machine, STEPS)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from blockhost import framing
+from blockhost import command, framing
 from testing.crash.tracing import go_on, is_stopped, wait_until
 from testing.dry_run import TOP, DryRun
 from testing.fixtures.real_answers import session
@@ -121,10 +121,9 @@ class Machine:
         environment = {**self.environment, "BLOCKHOST_GATE": ",".join(gates)}
         self.gates.mkdir(exist_ok=True)
         with (self.root / "worker.log").open("ab") as log:
-            self.worker = subprocess.Popen(
-                [sys.executable, "-c", WORKER], env=environment, cwd=TOP,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+            self.worker = command.start(
+                [sys.executable, "-c", WORKER], env=environment, stdout=log, stderr=log, cwd=TOP
+            )
 
     def listening(self) -> None:
         wait_until(lambda: self.ask("status") is not None, "the worker answers")
