@@ -231,6 +231,8 @@ def _move(nic: InterfaceState, bridge: str) -> None:
         "stp_state",
         "0",
     )
+    # Where networkd reads the routers' advertisements, the kernel must not read them for the bridge.
+    state.copy_setting("accept_ra", nic.name, bridge)
     state.ip("link", "set", "dev", nic.name, "master", bridge)
     moving = [address for address in nic.addresses if state.is_moved(address)]
     # Routes through a link-local router outlive the addresses, so they go first and by name.

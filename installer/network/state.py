@@ -162,6 +162,15 @@ def route_arguments(route: Mapping[str, Any], device: str) -> list[str]:
     return arguments
 
 
+def copy_setting(name: str, source: str, target: str) -> None:
+    """Give `target` the IPv6 setting of `source` (sysctl net.ipv6.conf; none without IPv6)."""
+    found = command.probe(["sysctl", "-n", f"net/ipv6/conf/{source}/{name}"], timeout=15)
+    if found.code == 0:
+        command.run(
+            ["sysctl", "-q", "-w", f"net/ipv6/conf/{target}/{name}={found.stdout.strip()}"], timeout=15
+        )
+
+
 def add_address(address: Mapping[str, Any], device: str) -> None:
     ip("-6" if address["family"] == "inet6" else "-4", "addr", "replace", *address_arguments(address, device))
 

@@ -324,3 +324,26 @@ def simple_ping(wire: Wire) -> bool:
         stdout=subprocess.DEVNULL,
     )
     return done.returncode == 0
+
+
+def test_a_route_that_the_bridge_learns_by_itself_is_no_obstacle(wire: Wire) -> None:
+    """networkd notes a prefix in its own words; the kernel has its own for the same way."""
+    wire.on_router("addr add 10.0.0.1/24 dev r0")
+    wire.on_host("addr add 10.0.0.9/24 dev eth0")
+    wire.on_host("route add default via 10.0.0.1 dev eth0")
+    wire.on_host("addr add fd00::9/64 dev eth0 noprefixroute")
+    wire.on_host("-6 route add fd00::/64 dev eth0 proto ra metric 256 expires 600")
+    wire.on_host("addr add fd00::a/64 dev eth0")
+    wire.call("bridge:ensure_bridge")
+    assert wire.reaches("10.0.0.1")
+    assert "fd00::9/64" in wire.addresses("br0")
+
+
+def test_the_bridge_reads_advertisements_as_the_card_did(simple: Wire) -> None:
+    simple.sysctl(simple.host, "net.ipv6.conf.eth0.accept_ra=0")
+    simple.call("bridge:ensure_bridge")
+    found = subprocess.run(
+        [IP, "netns", "exec", simple.host, "sysctl", "-n", "net.ipv6.conf.br0.accept_ra"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.strip() == "0"
