@@ -33,9 +33,16 @@ def certbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("reason", SAYINGS)
-def test_reason_is_recognised(certbot: Path, reason: Reason) -> None:
-    (certbot / "says").write_text(SAYINGS[reason])
+#: Certbot's second words for the same, as Debian's versions say them.
+MORE = [
+    (Reason.UNREACHABLE, "ValueError: Requesting acme.example.org/dir: Connection refused"),
+    (Reason.DNS, '  Type:   connection\n  Detail: Get "http://x/": could not resolve URL "http://x/"'),
+]
+
+
+@pytest.mark.parametrize(("reason", "saying"), [*SAYINGS.items(), *MORE])
+def test_reason_is_recognised(certbot: Path, reason: Reason, saying: str) -> None:
+    (certbot / "says").write_text(saying)
     with pytest.raises(AcmeRefused) as caught:
         acme.obtain("box.example.org")
     assert caught.value.reason is reason
@@ -49,7 +56,7 @@ def test_a_forgotten_account_is_registered_again(certbot: Path) -> None:
     with pytest.raises(AcmeRefused) as caught:
         acme.obtain("box.example.org")
     assert caught.value.reason is Reason.ACCOUNT_UNKNOWN
-    assert len((certbot / "argv").read_text().splitlines()) == 2
+    assert len((certbot / "argv").read_text().splitlines()) == 3
     assert (certbot / "etc/letsencrypt/accounts.unknown-1/pebble").is_dir()
 
 

@@ -84,7 +84,13 @@ _SIGNS: tuple[tuple[Reason, re.Pattern[str]], ...] = tuple(
         (Reason.RATE_LIMIT, r"rateLimited|too many (certificates|failed|registrations)|rate limit"),
         (Reason.CAA, r"\bcaa\b"),
         (Reason.ADDRESS, r"is an IP address\.|bare IP address|IP address.*not supported"),
-        (Reason.DNS, r"urn:ietf:params:acme:error:dns|NXDOMAIN|Type:\s+dns|no valid (A|IP) |DNS problem"),
+        (
+            Reason.DNS,
+            (
+                r"urn:ietf:params:acme:error:dns|NXDOMAIN|Type:\s+dns|no valid (A|IP) |DNS problem"
+                r"|could not resolve URL"
+            ),
+        ),
         (
             Reason.PORT_80,
             (
@@ -96,7 +102,8 @@ _SIGNS: tuple[tuple[Reason, re.Pattern[str]], ...] = tuple(
             Reason.UNREACHABLE,
             (
                 r"Max retries exceeded|Failed to establish|NewConnectionError|Temporary failure in name"
-                r"|Network is unreachable|requests\.exceptions\.|ConnectTimeout|ReadTimeout"
+                r"|Network is unreachable|Requesting \S+: *(Connection|No route|Network)"
+                r"|requests\.exceptions\.|ConnectTimeout|ReadTimeout"
             ),
         ),
     )
@@ -131,6 +138,10 @@ def obtain(name: str, *, email: str = "", authority: Authority | None = None) ->
     """
     authority = authority or Authority()
     done = _ask(name, email, authority)
+    if _reason_of(done) is Reason.ACCOUNT_UNKNOWN:
+        # The same words also stand for a nonce rejected twice, which passes by itself; and accounts
+        # are precious (their registration is rate-limited), so they go only at the second time.
+        done = _ask(name, email, authority)
     if _reason_of(done) is Reason.ACCOUNT_UNKNOWN:
         _forget_accounts()
         done = _ask(name, email, authority)
