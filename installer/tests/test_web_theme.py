@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from installer.web import theme
@@ -27,9 +30,20 @@ def test_parse(text, rgb) -> None:
 
 
 @pytest.mark.parametrize("colour", [(255, 255, 0), (0, 0, 0), (255, 255, 255), (128, 128, 128), (0, 0, 255)])
-@pytest.mark.parametrize("ground", [theme.LIGHT_CARD, theme.DARK_CARD, theme.LIGHT_GROUND, theme.DARK_GROUND])
-def test_every_accent_is_made_readable(colour, ground) -> None:
-    assert theme.contrast(theme.readable(colour, ground), ground) >= 4.5
+@pytest.mark.parametrize("grounds", [theme.LIGHT_GROUNDS, theme.DARK_GROUNDS])
+def test_every_accent_is_made_readable(colour, grounds) -> None:
+    shade = theme.readable(colour, *grounds)
+    assert min(theme.contrast(shade, ground) for ground in grounds) >= 4.5
+
+
+def test_grounds_are_those_of_the_stylesheet() -> None:
+    css = (Path(theme.__file__).parent / "static/wizard.css").read_text()
+    light, dark = css.split("prefers-color-scheme: dark", 1)
+    for text, grounds in ((light, theme.LIGHT_GROUNDS), (dark, theme.DARK_GROUNDS)):
+        found = [
+            re.search(rf"--{name}: (#[0-9a-f]+)", text)[1] for name in ("bg", "bg-card", "bg-soft", "bg-info")
+        ]
+        assert [theme.parse_colour(colour) for colour in found] == list(grounds)
 
 
 def test_stylesheet_is_served_without_session(site) -> None:
@@ -41,3 +55,12 @@ def test_stylesheet_is_served_without_session(site) -> None:
 
 def test_no_colours_is_an_empty_scheme() -> None:
     assert ":root" not in theme.render(primary=None, tint=None)
+
+
+@pytest.mark.parametrize("colour", [(43, 108, 176), (255, 255, 0), (0, 0, 0), (250, 250, 250)])
+def test_links_of_both_schemes_are_readable(colour) -> None:
+    light, dark = theme.render(primary=colour, tint=(59, 110, 165)).split("@media", 1)
+    for text, grounds in ((light, theme.LIGHT_GROUNDS), (dark, theme.DARK_GROUNDS)):
+        link = theme.parse_colour(re.search(r"--link: (#[0-9a-f]+)", text)[1])
+        tinted = theme.parse_colour(re.search(r"--bg: (#[0-9a-f]+)", text)[1])
+        assert min(theme.contrast(link, ground) for ground in (tinted, *grounds[1:])) >= 4.5

@@ -17,10 +17,9 @@ page = Blueprint("theme", __name__)
 Rgb = tuple[int, int, int]
 
 CONTRAST = 4.5
-LIGHT_CARD: Rgb = (255, 255, 255)
-DARK_CARD: Rgb = (27, 34, 44)
-LIGHT_GROUND: Rgb = (245, 247, 249)
-DARK_GROUND: Rgb = (16, 21, 28)
+#: What text stands on in wizard.css: --bg, --bg-card, --bg-soft, --bg-info.
+LIGHT_GROUNDS: tuple[Rgb, ...] = ((245, 247, 249), (255, 255, 255), (238, 242, 245), (233, 241, 248))
+DARK_GROUNDS: tuple[Rgb, ...] = ((16, 21, 28), (27, 34, 44), (35, 44, 55), (24, 42, 57))
 TINT = 0.05
 
 _NAMES: dict[str, Rgb] = {
@@ -76,11 +75,13 @@ def contrast(one: Rgb, other: Rgb) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def readable(colour: Rgb, ground: Rgb) -> Rgb:
-    """The nearest shade of `colour` that can be read as text on `ground`."""
-    aim: Rgb = (0, 0, 0) if _luminance(ground) > 0.4 else (255, 255, 255)
+def readable(colour: Rgb, *grounds: Rgb) -> Rgb:
+    """The nearest shade of `colour` that can be read as text on each of `grounds`, all light or all dark."""
+    aim: Rgb = (0, 0, 0) if _luminance(grounds[0]) > 0.4 else (255, 255, 255)
     shades = (mix(colour, aim, share / 20) for share in range(21))
-    return next((shade for shade in shades if contrast(shade, ground) >= CONTRAST + 0.2), aim)
+    return next(
+        (shade for shade in shades if all(contrast(shade, ground) >= CONTRAST for ground in grounds)), aim
+    )
 
 
 def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
@@ -90,7 +91,9 @@ def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
 
 
 def _scheme(primary: Rgb | None, tint: Rgb | None, *, dark: bool) -> str:
-    card, ground = (DARK_CARD, DARK_GROUND) if dark else (LIGHT_CARD, LIGHT_GROUND)
+    grounds = DARK_GROUNDS if dark else LIGHT_GROUNDS
+    ground = mix(grounds[0], tint, TINT) if tint is not None else grounds[0]
+    grounds = (ground, *grounds[1:])
     lines = []
     if primary is not None:
         # Buttons carry white text in both schemes; links and marks stand on the card.
@@ -98,10 +101,10 @@ def _scheme(primary: Rgb | None, tint: Rgb | None, *, dark: bool) -> str:
         lines += [
             f"--primary: {_hex(button)}",
             f"--primary-dark: {_hex(mix(button, (0, 0, 0), 0.2))}",
-            f"--link: {_hex(readable(primary, mix(card, ground, 1.0)))}",
+            f"--link: {_hex(readable(primary, *grounds))}",
         ]
     if tint is not None:
-        lines.append(f"--bg: {_hex(mix(ground, tint, TINT))}")
+        lines.append(f"--bg: {_hex(ground)}")
     return ":root {" + "".join(f" {line};" for line in lines) + " }\n" if lines else ""
 
 
