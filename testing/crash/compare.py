@@ -30,7 +30,7 @@ def picture(root: Path) -> dict[str, str]:
             continue
         if path.is_symlink():
             found[_plain(name)] = "-> " + _plain(str(path.readlink()))
-        elif path.is_file() and not _is_old_generation(root, path):
+        elif path.is_file() and not _is_old_generation(root, path) and not _is_replaced(path):
             found[_plain(name)] = f"{path.stat().st_mode & 0o7777:o} {_digest(path, root)}"
     return found
 
@@ -64,6 +64,11 @@ def _is_old_generation(root: Path, path: Path) -> bool:
         return False
     current = sites / "current"
     return not current.is_symlink() or path.parent.name != str(current.readlink())
+
+
+def _is_replaced(path: Path) -> bool:
+    """An open record beside the done one: whoever wrote the done one died before removing it."""
+    return path.suffix == ".open" and path.with_suffix(".done").exists()
 
 
 def _digest(path: Path, root: Path) -> str:
