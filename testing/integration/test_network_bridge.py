@@ -192,6 +192,20 @@ def test_an_ipv6_only_network_is_enough(wire: Wire) -> None:
     assert wire.show(wire.host, "-6", "route", "show", "default")[0]["dev"] == "br0"
 
 
+def test_a_route_that_an_advertisement_brought_first_is_no_obstacle(wire: Wire) -> None:
+    """The kernel reads advertisements on the new bridge while we still move addresses to it."""
+    wire.on_router("addr add fe80::1/64 dev r0")
+    wire.on_router("addr add fd00::1/64 dev r0")
+    wire.on_host("addr add fd00::9/64 dev eth0")
+    wire.on_host("-6 route add default via fe80::1 dev eth0 proto ra metric 1024 expires 600")
+    quicker = f"{IP} -6 route add default via fe80::1 dev br0 proto ra metric 1024 expires 900"
+    wire.program(
+        "ip", KILLER.replace("code=$?", f'code=$?\n[ "$*" = "link set dev br0 up" ] && {quicker}', 1)
+    )
+    assert wire.call("bridge:ensure_bridge") == {"answer": "br0"}
+    assert wire.reaches("fd00::9")
+
+
 def test_no_default_route_is_said_and_nothing_happens(wire: Wire) -> None:
     wire.on_host("addr add 169.254.7.7/16 dev eth0 scope link")
     before = wire.picture()
