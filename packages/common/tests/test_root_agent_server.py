@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -408,10 +409,11 @@ def test_thousand_idle_clients_cost_little(agent: Agent) -> None:
 def test_half_sent_frames_together_are_bounded(agent: Agent) -> None:
     clients = []
     try:
-        for _ in range(400):
+        for _ in range(1000):
             client = agent.connect()
-            client.sendall(struct.pack(">I", MAX_FRAME) + b" " * (MAX_FRAME - 1))
             clients.append(client)
+            with contextlib.suppress(ConnectionError):  # the agent ends those that are too much
+                client.sendall(struct.pack(">I", MAX_FRAME) + b" " * (MAX_FRAME - 1))
         assert root_agent.call("echo", port=1) == {"port": 1}
         assert agent.memory_kib() < MOST_MEMORY_KIB
     finally:
