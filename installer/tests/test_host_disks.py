@@ -32,7 +32,7 @@ DEVICES = [
         "kname": "sdc",
         "type": "disk",
         "size": 10**10,
-        "tran": "usb",
+        "tran": "sata",
         "rm": False,
         "fstype": "iso9660",
         "label": "BLOCKHOST",
