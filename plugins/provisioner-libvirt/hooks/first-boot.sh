@@ -15,8 +15,12 @@ fi
 
 # libvirt takes the node of a KVM that does not work for a KVM, and each definition takes a minute.
 dropin=/etc/systemd/system/libvirtd.service.d/blockhost-no-kvm.conf
-if [ -e /dev/kvm ] && ! python3 -c 'import sys; from blockhost.provisioner_libvirt.kvm import probe
-sys.exit(not probe().usable)'; then
+usable=0
+if [ -e /dev/kvm ]; then
+	python3 -c 'import sys; from blockhost.provisioner_libvirt.kvm import probe
+sys.exit(0 if probe().usable else 3)' >>"$LOG_FILE" 2>&1 || usable=$?
+fi
+if [ "$usable" = 3 ]; then
 	log "KVM does not work here: hiding its device from libvirt"
 	mkdir -p "${BLOCKHOST_ROOT:-}${dropin%/*}"
 	printf '[Service]\nExecStartPre=/bin/rm -f /dev/kvm\n' >"${BLOCKHOST_ROOT:-}$dropin.new"
