@@ -337,3 +337,5 @@ def _later(act: Callable[[], None]) -> None:
 def _say_goodbye() -> None:
     nginx_site.without_wizard()
     command.run(["systemctl", "disable", "--now", "blockhost-wizard.service"])
+    # This process, too: root needs no socket for a setup that is over.
+    command.run(["systemctl", "--no-block", "stop", "blockhost-worker.service"])
