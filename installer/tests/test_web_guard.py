@@ -18,6 +18,8 @@ EXPECTED_PUBLIC = {
     ("/login", "GET"),
     ("/login", "POST"),
     ("/healthz", "GET"),
+    ("/wizard/network/confirm", "GET"),
+    ("/wizard/network/confirm", "POST"),
     ("/static/<path:filename>", "GET"),
     ("/static/theme.css", "GET"),
     ("/api/setup-test", "POST"),

@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blockhost.plugin_api import export
 from installer.discovery import Plugin
-from installer.web import api, errors, guard, login, pages, plugin_pages, texts, theme, wizard
+from installer.web import api, errors, guard, login, pages, plugin_pages, texts, theme, trial, wizard
 from installer.web.sessions import ServerSessions, SessionStore
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _offer_names(app: Flask, here: wizard.Wizard) -> None:
     app.jinja_env.globals["wizard_page"] = flow.page
     app.extensions |= offered
     app.url_build_error_handlers.append(_accept_url)
-    app.context_processor(lambda: _ui_params(here))
+    app.context_processor(lambda: _variables(here))
 
 
 def _accept_url(error: Exception, endpoint: str, values: dict[str, Any]) -> str:
@@ -73,10 +73,15 @@ def _accept_url(error: Exception, endpoint: str, values: dict[str, Any]) -> str:
     raise error
 
 
-def _ui_params(here: wizard.Wizard) -> dict[str, Any]:
+def _variables(here: wizard.Wizard) -> dict[str, Any]:
     if session.get("authenticated") is not True:
         return {"eng_ui": {}, "prov_ui": {}}
-    return {"eng_ui": _ask(here.plugins.engine), "prov_ui": _ask(here.plugins.provisioner)}
+    return {
+        "eng_ui": _ask(here.plugins.engine),
+        "prov_ui": _ask(here.plugins.provisioner),
+        "address_trial": trial.current(),
+        "address_missed": session.get(trial.NOTICE),
+    }
 
 
 def _ask(plugin: Plugin | None) -> dict[str, Any]:

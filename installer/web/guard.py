@@ -13,7 +13,7 @@ from flask import Flask, Response, abort, redirect, request, session, url_for
 from werkzeug.wrappers.response import Response as AnyResponse
 
 from blockhost.i18n import gettext as _
-from installer.web import wizard
+from installer.web import trial, wizard
 
 #: What answers without a session: endpoints by name. A test holds it against the URL map.
 PUBLIC_ENDPOINTS = frozenset(
@@ -21,6 +21,8 @@ PUBLIC_ENDPOINTS = frozenset(
         "login.show",
         "login.save",
         "health.healthz",
+        "network_trial.confirm",  # its link carries a token
+        "network_trial.show",
         "static",
         "theme.stylesheet",
         "setup_test.run",  # answers 404 without the testing marker, and asks for the code itself
@@ -148,6 +150,7 @@ def _require_login() -> AnyResponse | None:
 
 def _require_order() -> AnyResponse | None:
     """A page opens when those before it are answered; otherwise the first of those opens."""
+    trial.settle()
     parts = request.path.split("/")
     if len(parts) < 3 or parts[1] != "wizard" or request.endpoint in PUBLIC_ENDPOINTS:
         return None

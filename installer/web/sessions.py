@@ -148,11 +148,11 @@ class ServerSessions(SessionInterface):
     """Opens and saves sessions for Flask."""
 
     def __init__(self, store: SessionStore) -> None:
-        self._store = store
+        self.store = store
 
     def open_session(self, app: Flask, request: Request) -> ServerSession:  # noqa: ARG002
         session_id = request.cookies.get(COOKIE, "")
-        values = self._store.load(session_id) if _ID.fullmatch(session_id) else None
+        values = self.store.load(session_id) if _ID.fullmatch(session_id) else None
         return ServerSession(values or {}, session_id if values is not None else None)
 
     def save_session(
@@ -165,15 +165,15 @@ class ServerSessions(SessionInterface):
         if session.rotate:
             # A new id at login: one that somebody planted before is worth nothing (fixation).
             if session.session_id is not None:
-                self._store.delete(session.session_id)
-            _set_cookie(response, self._store.create(session))
+                self.store.delete(session.session_id)
+            _set_cookie(response, self.store.create(session))
         elif session.session_id is None:
             return
         elif not session:
-            self._store.delete(session.session_id)
+            self.store.delete(session.session_id)
             response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         elif session.modified:
-            self._store.merge(session.session_id, session.changed(), session.removed())
+            self.store.merge(session.session_id, session.changed(), session.removed())
 
 
 def _set_cookie(response: Response, session_id: str) -> None:

@@ -36,6 +36,8 @@ class Wizard:
     flow: Flow = field(init=False)
     secrets: SecretFields = field(init=False)
     streams: threading.BoundedSemaphore = field(init=False)
+    #: Tokens of links to a new address that is being tried, and the sessions they take along.
+    trials: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.streams = threading.BoundedSemaphore(MOST_STREAMS)

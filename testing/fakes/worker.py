@@ -113,6 +113,8 @@ class FakeWorker:
         self.step_states: dict[str, dict[str, Any]] = {}
         self.event_list: list[dict[str, Any]] = []
         self.restored: dict[str, Any] = {}
+        #: What `action` answers, by name; nothing in a network changes.
+        self.actions: dict[str, dict[str, Any]] = {"network-switch": {"pending": False}}
         self._lock = threading.Lock()
 
     def _note(self, command: str, arguments: Any = None) -> None:
@@ -216,6 +218,8 @@ class FakeWorker:
 
     def action(self, name: str, params: Mapping[str, Any], answers: Mapping[str, Any]) -> dict[str, Any]:
         self._note("action", name)
+        if name in self.actions:
+            return copy.deepcopy(self.actions[name])
         raise WorkerError(f"there is no action {name!r}", code="unknown-action")
 
     def validate(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, request, session
 
 from blockhost.i18n import gettext as _
-from installer.web import wizard
+from installer.web import trial, wizard
 from installer.web.api import body
 
 api = Blueprint("finalize", __name__, url_prefix="/api/finalize")
@@ -35,6 +35,8 @@ def start() -> tuple[Response, int]:
     summary = here.flow.pages[-1]
     if (missing := here.flow.blocking(summary, session)) is not None:
         abort(422, _("The page “%(page)s” is not answered yet.") % {"page": missing.id})
+    if trial.current() is not None:
+        abort(409, _("A new address is still being tried: confirm it first."))
     return _running(here.worker.start(here.answers(), plan or None))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, jsonify
 
 from blockhost.errors import WorkerError
-from installer.web import facts, wizard
+from installer.web import facts, trial, wizard
 from installer.web.api import body
 
 api = Blueprint("host", __name__, url_prefix="/api")
@@ -24,6 +24,13 @@ def interfaces() -> Response:
 @api.get("/storage/disks")
 def disks() -> Response:
     return jsonify(facts.disks())
+
+
+@api.post("/network/confirm")
+def confirm() -> Response:
+    """Keep an address that is being tried; only a request to that very address can."""
+    trial.confirm()
+    return jsonify(status="kept")
 
 
 @api.post("/network/dhcp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, request, session
 
 from blockhost.errors import AnswerError
-from installer.web import facts
+from installer.web import facts, trial
 from installer.web.pages.form import Shown, refused, saved, shown
 
 page = Blueprint("network", __name__, url_prefix="/wizard/network")
@@ -27,6 +27,7 @@ def save() -> Shown:
 
     try:
         answer = NetworkAnswer.from_form(request.form)
+        trial.switch(answer)
     except AnswerError as error:
         return refused(TEMPLATE, error, interfaces=facts.interfaces())
     return saved("network", answer.to_session())

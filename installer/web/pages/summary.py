@@ -14,7 +14,7 @@ from blockhost.errors import WorkerError
 from blockhost.i18n import gettext as _
 from blockhost.plugin_api import export
 from installer.discovery import Plugin
-from installer.web import wizard
+from installer.web import trial, wizard
 from installer.web.pages.form import Shown
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ def show() -> Shown:
 def save() -> Shown:
     if request.form.get("confirm") != "yes":
         return _page(error=_("Confirm the plan to start: tick the box.")), 422
+    if trial.current() is not None:
+        return _page(error=_("A new address is still being tried: open it first, or choose another.")), 422
     here = wizard.current()
     try:
         here.worker.start(here.answers(), request.form.get("plan") or None)
