@@ -16,6 +16,8 @@ rm -f "$root/etc/nginx/sites-enabled/default"
 
 chroot "$root" systemctl --quiet enable systemd-networkd systemd-resolved systemd-timesyncd nginx avahi-daemon
 chroot "$root" systemctl --quiet disable ssh.service apt-daily.timer apt-daily-upgrade.timer
+# Checks of LVM snapshots that nobody makes, and a record of failed boots that the boot menu does not use.
+chroot "$root" systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer grub-common.service
 # Without a cable this would hold up the boot, nginx included, for two minutes; first boot waits by itself.
 chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service
 # It would open further ways to sshd, on sockets that nobody asked for.
