@@ -261,7 +261,7 @@ def test_an_action_keeps_the_secret_it_made(worker: WorkerRig) -> None:
         ({}, "bad-request"),
         ([], "bad-request"),
         ({"command": 7}, "bad-request"),
-        ({"command": "strat"}, "unknown-command"),
+        ({"command": "starts"}, "unknown-command"),
         ({"command": "start"}, "bad-request"),
         ({"command": "start", "answers": []}, "bad-request"),
         ({"command": "start", "answers": {}, "force": True}, "bad-request"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from blockhost import config_files
 from blockhost.checks import Check, CheckContext, Finding
 from blockhost.config_files import ConfigFile
+from blockhost.errors import ManifestError
 from blockhost.i18n import gettext_noop as N_
+from blockhost.manifest import EngineManifest, ProvisionerManifest, load_engine, load_provisioner
 from installer.answers import is_placeholder, secret_names
 from installer.finalize import run
 from installer.finalize.steps.complete import mode_is_right
@@ -54,8 +58,26 @@ def _no_secrets(context: CheckContext) -> Finding:
     if names := Vault().names():
         return Finding(ok=False, evidence=f"the vault holds {', '.join(names)}")
     header = run.load_header()
-    for name in secret_names(None, None)[""]:
-        value = header.answers.get(name) if header else None
-        if value and not is_placeholder(value):
-            return Finding(ok=False, evidence=f"{run.header_file()} holds {name}")
-    return Finding(ok=True)
+    left = [
+        ".".join(filter(None, (key, name)))
+        for key, names in secret_names(*_manifests()).items()
+        for name in names
+        if header and (value := _answer(header.answers, key).get(name)) and not is_placeholder(value)
+    ]
+    return Finding(ok=not left, evidence=f"{run.header_file()} holds {', '.join(left)}" if left else "")
+
+
+def _answer(answers: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The answers under a session key; all of them for the empty one."""
+    found = answers.get(key, {}) if key else answers
+    return found if isinstance(found, Mapping) else {}
+
+
+def _manifests() -> tuple[EngineManifest | None, ProvisionerManifest | None]:
+    """Both manifests, as far as they can be read: another check complains of one that cannot."""
+    engine = provisioner = None
+    with contextlib.suppress(ManifestError):
+        engine = load_engine()
+    with contextlib.suppress(ManifestError):
+        provisioner = load_provisioner()
+    return engine, provisioner
