@@ -13,11 +13,11 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pexpect.fdpexpect import fdspawn
 
@@ -318,7 +318,7 @@ def _send(end: socket.socket, data: bytes) -> bytes:
         return data
 
 
-def _connect(path: Path, process: Any) -> socket.socket:
+def _connect(path: Path, process: subprocess.Popen[bytes]) -> socket.socket:
     """Connect to a socket that QEMU is about to open."""
     deadline = time.monotonic() + START_TIMEOUT_S
     for _ in _until(deadline):
@@ -333,11 +333,11 @@ def _connect(path: Path, process: Any) -> socket.socket:
     raise TimeoutError(f"QEMU did not start; see {path.with_suffix('.qemu.log')}")
 
 
-def _wait_until(condition: Any, timeout: float) -> bool:
+def _wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     for _ in _until(time.monotonic() + timeout):
         if condition():
             return True
-    return bool(condition())
+    return condition()
 
 
 def _until(deadline: float) -> Iterator[None]:
