@@ -20,6 +20,7 @@ from blockhost.pipeline.runner import EventType
 from installer.firstboot import plan
 from installer.firstboot.hooks import log_file
 from installer.firstboot.progress import ProgressFile
+from installer.network import address, bridge
 
 log = logging.getLogger("firstboot")
 
@@ -45,6 +46,7 @@ def run() -> bool:
     """Run both parts; True when every step is done."""
     if not paths.state_dir().is_dir():
         make_dir(paths.state_dir(), mode=0o750)
+    _settle_network()
     _forget_volatile()
     launcher = ChildLauncher("installer.firstboot.plan:steps")
     listener = _Listener()
@@ -57,6 +59,15 @@ def run() -> bool:
         "first boot is complete" if all(results) else "first boot is not complete; it will be tried again"
     )
     return all(results)
+
+
+def _settle_network() -> None:
+    """What a power cut left open in the network is settled at every start, whatever is done already."""
+    try:
+        bridge.recover()
+        address.recover(patient=True)
+    except BlockhostError as error:
+        log.warning("the network: %s: %s", error, error.hint)
 
 
 def _forget_volatile() -> None:

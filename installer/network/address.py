@@ -157,14 +157,17 @@ def revert() -> bool:
     return True
 
 
-def recover() -> None:
-    """Settle a change that nobody confirmed in time, or that a crash left open."""
+def recover(*, patient: bool = False) -> None:
+    """Settle a change that a crash left open: finish what was confirmed, take back the rest.
+
+    With `patient`, one that may still be confirmed is left alone.
+    """
     note = journal.read()
     if note is None or note.kind != KIND:
         return
     if note.phase is Phase.KEEPING:
         _finish(note)
-    else:
+    elif not patient or _is_overdue(note):
         revert()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,37 @@ def test_a_silent_router_is_refused_and_nothing_changes(wire: Wire) -> None:
     assert answer is not None
     assert "does not answer" in answer["error"]
     assert wire.picture() == before
+
+
+def test_a_start_leaves_what_may_still_be_confirmed(wire: Wire) -> None:
+    switch(wire, STATIC)
+    assert wire.call("address:recover", {"patient": True}) == {"answer": None}
+    assert wire.call("address:confirm") == {"answer": True}
+
+
+def test_after_a_power_cut_an_unconfirmed_change_is_gone(wire: Wire) -> None:
+    """Addresses died with the kernel, so only the note and the files are left to settle."""
+    switch(wire, STATIC)
+    forget_this_boot(wire)
+    before = wire.picture()
+    wire.call("address:recover", {"patient": True})
+    assert not wire.file(NOTE).exists()
+    assert not wire.file(NETWORK_FILE).exists()
+    assert wire.picture() == before, "nothing of this boot is put back on account of another one"
+
+
+def test_after_a_power_cut_a_confirmed_change_is_finished(wire: Wire) -> None:
+    switch(wire, STATIC)
+    assert wire.call("address:confirm", KILL_RENAME="1") is None  # the note says: keep it
+    forget_this_boot(wire)
+    wire.call("address:recover", {"patient": True})
+    assert "Address=10.0.0.77/24" in wire.file(NETWORK_FILE).read_text()
+    assert not wire.file(NOTE).exists()
+
+
+def forget_this_boot(wire: Wire) -> None:
+    note = json.loads(wire.file(NOTE).read_text())
+    wire.file(NOTE).write_text(json.dumps({**note, "boot_id": "another boot"}))
 
 
 def test_on_a_bridge_the_address_goes_to_the_bridge(wire: Wire) -> None:

@@ -10,7 +10,6 @@ import time
 
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
-from installer.network import address, bridge
 from installer.network.state import default_routes
 
 WAIT_S = 60.0
@@ -18,9 +17,6 @@ POLL_S = 0.5
 
 
 def run(context: StepContext) -> None:
-    # What a crash left open comes first: there may be no route because of it.
-    bridge.recover()
-    address.recover()
     begin = time.monotonic()
     while not default_routes():
         waited = time.monotonic() - begin
