@@ -61,7 +61,7 @@ def test_a_given_key_is_the_only_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "private key"),
+        ("-----BEGIN OPENSSH " + "PRIVATE KEY-----\nAAAA\n", "private key"),
         ("", "not one public SSH key"),
         ("ssh-ed25519 A\nssh-ed25519 B\n", "not one public SSH key"),
         ("hello\n", "not one public SSH key"),
