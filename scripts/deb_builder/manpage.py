@@ -19,6 +19,7 @@ from deb_builder.errors import BuildError
 
 _TITLE = re.compile(r"# (?P<name>[a-z0-9-]+)\((?P<section>[1-8])\) — (?P<purpose>.+)")
 _ITEM = re.compile(r"- (?P<term>.+?) — (?P<text>.+)")
+_SIGNS = {"'": "\\(aq", "`": "\\(ga", "~": "\\(ti", "^": "\\(ha"}
 _SPANS = (
     (re.compile(r"\*\*(.+?)\*\*"), r"\\fB\1\\fR"),
     (re.compile(r"\*(.+?)\*"), r"\\fI\1\\fR"),
@@ -47,7 +48,7 @@ def _body(lines: list[str]) -> Iterator[str]:
             yield ".fi\n.RE" if is_literal else ".PP\n.RS 4\n.nf"
             is_literal = not is_literal
         elif is_literal:
-            yield _guard(_escape(line))
+            yield _guard(_escape(line, is_literal=True))
         elif line.startswith("## "):
             yield f".SH {_escape(line[3:]).upper()}"
         elif line.startswith("### "):
@@ -67,18 +68,23 @@ def _text(markdown: str) -> str:
     parts = re.split(r"`([^`]*)`", markdown)
     rendered = []
     for index, part in enumerate(parts):
-        text = _escape(part)
         if index % 2:
-            rendered.append(f"\\fB{text}\\fR")
+            rendered.append(f"\\fB{_escape(part, is_literal=True)}\\fR")
             continue
+        text = _escape(part)
         for pattern, replacement in _SPANS:
             text = pattern.sub(replacement, text)
         rendered.append(text)
     return "".join(rendered)
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\e").replace("-", "\\-").replace("—", "\\(em").replace("…", "...")
+def _escape(text: str, *, is_literal: bool = False) -> str:
+    """Text as roff; what a reader may copy into a shell keeps its ASCII quotes and signs."""
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("—", "\\(em").replace("…", "...")
+    if is_literal:
+        for sign, name in _SIGNS.items():
+            text = text.replace(sign, name)
+    return text
 
 
 def _guard(line: str) -> str:

@@ -222,7 +222,7 @@ class Appliance:
 
     def probe(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60, user: str = "") -> Done:
         """Run a program whose exit code is an answer."""
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+        as_user = ["runuser", "--user", user, "--"] if user else []
         done = subprocess.run(
             [*self._enter(), *as_user, *argv],
             input=stdin.encode(),

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH  it calls the kernel by name
+# ruff: noqa: PTH101, PTH108, PTH116, PTH208  it calls the kernel by name
 """Runs inside a unit's sandbox and tries its doors; prints which of them opened, one word a line.
 
 Standard library only and no import of ours: it is copied into the machine.
