@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,9 @@ def leased(machine: Appliance, device: str) -> list[str]:
     return [address["local"] for link in links for address in link["addr_info"]]
 
 
-def test_the_bridge_keeps_the_lease_and_survives_a_power_cut(appliance_root: Path, tmp_path: Path) -> None:
+def test_the_bridge_keeps_the_lease_and_survives_a_power_cut(
+    appliance_root: Sequence[Path], tmp_path: Path
+) -> None:
     with network(tmp_path) as (host, router):
         options = [f"--network-namespace-path=/run/netns/{host}", "--capability=CAP_NET_ADMIN"]
         files = {"/etc/systemd/network/79-test.network": CARD}
@@ -108,6 +110,55 @@ def test_the_bridge_keeps_the_lease_and_survives_a_power_cut(appliance_root: Pat
             machine.wait_for(lambda: machine.exists("/run/blockhost/otp.json"), "a new code", deadline_s=120)
             again = json.loads(machine.read_file("/run/blockhost/otp.json"))["code"]
             assert again != code
+
+
+#: Runs one of the network page's functions in the machine: module function as Python.
+CALL = "import json; from installer.network import address as a; print(json.dumps({}))"
+
+
+def call(machine: Appliance, expression: str) -> object:
+    code = CALL.format(expression)
+    answer = machine.run(["sh", "-c", 'cd /usr/lib/blockhost && exec python3 -c "$0"', code], timeout=90)
+    return json.loads(answer)
+
+
+def apply(machine: Appliance, **form: str) -> object:
+    return call(machine, f"(s := a.apply_answer(a.parse_fields({form!r}))) and s.address")
+
+
+def test_addresses_change_there_and_back_under_networkd(
+    appliance_root: Sequence[Path], tmp_path: Path
+) -> None:
+    with network(tmp_path) as (host, router):
+        options = [f"--network-namespace-path=/run/netns/{host}", "--capability=CAP_NET_ADMIN"]
+        files = {"/etc/systemd/network/79-test.network": CARD}
+        binds = {ROOT / "installer": "/usr/lib/blockhost/installer"}
+        with Appliance.boot(
+            appliance_root, files=files, binds=binds, extra=options, without=["blockhost-firstboot.service"]
+        ) as machine:
+            machine.wait_for(lambda: leased(machine, "eth0"), "a lease", deadline_s=60)
+            (lease,) = leased(machine, "eth0")
+            timer = "blockhost-network-revert.timer"
+
+            static = {"method": "static", "address": "10.0.0.200/24", "gateway": "10.0.0.1"}
+            assert apply(machine, **static) == "10.0.0.200"
+            assert machine.is_active(timer), "nobody takes it back if we die now"
+            assert reaches(router, lease)
+            assert reaches(router, "10.0.0.200")
+            machine.run(["systemctl", "start", "blockhost-network-revert.service"])
+            machine.wait_for(lambda: leased(machine, "eth0") == [lease], "the timer's own command")
+
+            assert apply(machine, **static) == "10.0.0.200"
+            assert call(machine, "a.confirm()") is True
+            assert not machine.is_active(timer)
+            machine.wait_for(lambda: leased(machine, "eth0") == ["10.0.0.200"], "the static address alone")
+            assert reaches(router, "10.0.0.200")
+
+            assert apply(machine, method="dhcp", interface="eth0") == lease
+            assert call(machine, "a.confirm()") is True
+            machine.wait_for(lambda: leased(machine, "eth0") == [lease], "the lease again")
+            machine.power_cut()
+            machine.wait_for(lambda: leased(machine, "eth0") == [lease], "the lease at the next boot")
 
 
 def reaches(namespace: str, address: str) -> bool:
