@@ -90,6 +90,9 @@ def test_all_faults_are_told_at_once(open_site) -> None:
     open_site.answer("wallet")
     answer = open_site.post("/wizard/network", data={"method": "static", "hostname": "_"})
     assert "Please correct 3 answers" in answer.text
+    links = re.findall(r'<li><a href="#([a-z_]+)">([^<]+)</a>', answer.text)
+    # In the order of the page, by the names that it shows.
+    assert links == [("address", "IPv4 address"), ("gateway", "Gateway"), ("hostname", "Public name")]
 
 
 @pytest.mark.parametrize("position", range(1, len(ORDER)))

@@ -35,8 +35,9 @@ def refused(template: str, error: AnswerError, **variables: Any) -> tuple[str, i
     """The page again, with what was typed and each reason at its field. Secrets are typed again."""
     from installer.answers import all_problems, problem_of  # noqa: PLC0415
 
-    errors = {problem.field: problem for problem in reversed(all_problems(error))}
-    messages = {field: problem_of(problem) for field, problem in errors.items()}
+    messages: dict[str, str] = {}
+    for problem in all_problems(error):
+        messages.setdefault(problem.field, problem_of(problem))
     form = {name: value for name, value in request.form.items() if name not in SECRET_FIELDS}
     page = render_template(template, form=form, errors=messages, error=error, hint=error.hint, **variables)
     return page, 422
