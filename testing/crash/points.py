@@ -168,13 +168,18 @@ class Story:
             return Outcome(point, killed=False, retried=False, complaints=complaints)
         acknowledged, news = self._acknowledged(), self._events()
         machine.kill()
-        following = self._following(point) if not to_the_end else ""
+        # Where the call was not made this time, the run went on to its end.
+        following = self._following(point) if killed and not to_the_end else ""
         machine.start(*([following] if following else []))
         try:
             retried = self._recover(following)
             complaints = list(self._complaints(acknowledged, len(news), following))
         except AssertionError as error:
             retried, complaints = False, [f"{error}\n{machine.log()}"]
+        if complaints:
+            complaints.append(
+                f"killed: {killed}\n{(self._traces / 'kill').read_text(errors='replace')[-1500:]}"
+            )
         machine.kill()
         return Outcome(point, killed=killed, retried=retried, complaints=tuple(complaints))
 

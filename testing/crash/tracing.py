@@ -23,7 +23,7 @@ CHANGING = (
     "utimensat", "clone", "clone3", "fork", "vfork", "execve", "kill", "connect",
 )  # fmt: skip
 _CALL = re.compile(r"^(?:\d+ +)?(?:[\d.:]+ )?(\w+)\(")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Tracer:

@@ -37,7 +37,8 @@ def stop_at(name: str) -> None:
     spare = note.with_name(f"{name}.new")
     spare.write_text(f"{os.getpid()} {threading.get_native_id()}")
     spare.rename(note)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this thread: a signal to the process would stop another first, and this one would run on.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def gated(function: Callable[..., Any], name_of: Callable[..., str]) -> Callable[..., Any]:
