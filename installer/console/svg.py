@@ -33,7 +33,8 @@ def render_svg(facts: Facts) -> str:
     ]
     for number, (tone, line) in enumerate(lines):
         y = MARGIN + (number + 1) * CHARACTER[1] - 5
-        parts.append(f'<text x="{MARGIN}" y="{y}" fill="{COLOURS[tone]}">{escape(line).replace(" ", NO_BREAK)}</text>')
+        text = escape(line).replace(" ", NO_BREAK)
+        parts.append(f'<text x="{MARGIN}" y="{y}" fill="{COLOURS[tone]}">{text}</text>')
     parts.append("</g>")
     if modules:
         parts += _qr(modules, 2 * MARGIN + text_width, MARGIN)

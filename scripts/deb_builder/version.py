@@ -40,7 +40,7 @@ def release(root: Path) -> str:
 def state(root: Path, paths: Sequence[str]) -> State:
     """Where `paths` (relative to the root) stand in git."""
     # A checkout that belongs to someone else is still the one we were started from.
-    git = ["git", "-c", f"safe.directory={root.resolve()}", "-C", root]
+    git: list[str | Path] = ["git", "-c", f"safe.directory={root.resolve()}", "-C", root]
     committed = probe([*git, "log", "-1", "--format=%ct", "--", *paths])
     changed = probe([*git, "status", "--porcelain", "--untracked-files=all", "--", *paths])
     if committed.code != 0 or changed.code != 0:

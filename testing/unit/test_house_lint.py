@@ -69,7 +69,7 @@ def test_shell_scripts_are_sound() -> None:
 
 
 def test_spelling() -> None:
-    words = "ser,nd,te,fo,ba,wan,iif"
+    words = "ser,nd,te,fo,ba,wan,iif,bu,keypair,smalll"
     skip = "*.lock,*.svg,*.png,*.min.js,*.po,axe*"
     passes(
         program("codespell"),

@@ -484,7 +484,7 @@ def test_plans_are_listed(small, run):
 @pytest.mark.parametrize(
     ("words", "code", "problem"),
     [
-        (["grant", "{key}", "--plan", "Smal", "--days", "3"], 1, "Plans: Small"),
+        (["grant", "{key}", "--plan", "Smalll", "--days", "3"], 1, "Plans: Small"),
         (["grant", "{key}", "--plan", "Small", "--days", "0"], 2, "1 to 3660"),
         (["grant", "{key}", "--plan", "Small", "--days", "99999"], 2, "1 to 3660"),
         (["grant", "{key}", "--plan", "Small"], 2, "--days"),

