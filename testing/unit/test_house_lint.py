@@ -29,7 +29,7 @@ def shell_scripts() -> list[str]:
         if name.endswith(".sh"):
             scripts.append(name)
         elif not path.suffix and os.access(path, os.X_OK):
-            first = path.open("rb").readline()
+            first = path.read_bytes().partition(b"\n")[0]
             if first.startswith(b"#!") and first.split()[0].endswith(b"sh"):
                 scripts.append(name)
     return scripts
