@@ -25,6 +25,12 @@ OPEN: dict[str, set[str]] = {
         "read-shadow", "read-config", "read-code", "read-vault", "agent-socket", "see-processes", "loopback",
         "bind-80", "netlink",
     },
+    "worker": {
+        "write-etc", "write-config", "write-nginx", "write-state", "write-setup", "write-run",
+        "write-wizard-run", "write-log", "read-shadow", "read-config", "read-vault", "read-code",
+        "agent-socket", "see-processes", "loopback", "network", "bind-80", "netlink", "raw", "sysctl",
+        "writable-code",
+    },
     "console@": {"write-run", "read-code", "read-config", "see-processes", "netlink"},
 }  # fmt: skip
 
