@@ -24,8 +24,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 TOP = Path(__file__).resolve().parents[2]
-#: Where screenshots go; `BLOCKHOST_PICTURES=docs/pictures` renews those of the README.
-PICTURES = Path(os.environ.get("BLOCKHOST_PICTURES") or TOP / "build/pictures")
+PICTURES = TOP / "build/pictures"
+#: Pictures of the README; `BLOCKHOST_RENEW_PICTURES=1` renews them in docs/pictures.
+README_PICTURES = {"wizard-network", "wizard-install"}
 
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1100, "height": 900}
@@ -58,7 +59,7 @@ MakeContext = Callable[..., BrowserContext]
 
 
 @pytest.fixture
-def make_context(browser: Browser, machine: DryRun) -> Iterator[MakeContext]:
+def make_context(browser: Browser) -> Iterator[MakeContext]:
     """Makes browser windows of their own; a page's own errors and policy violations fail the test."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
@@ -66,7 +67,6 @@ def make_context(browser: Browser, machine: DryRun) -> Iterator[MakeContext]:
     def make(**options: object) -> BrowserContext:
         context = browser.new_context(
             **{
-                "base_url": machine.url,
                 "ignore_https_errors": True,
                 "viewport": DESKTOP,
                 "locale": "en-GB",
@@ -95,21 +95,38 @@ def _note(message: object, complaints: list[str]) -> None:
 @pytest.fixture
 def operator(make_context: MakeContext, machine: DryRun, key: Path) -> Operator:
     """Somebody at a desktop browser who has read the console."""
-    return Operator(make_context().new_page(), machine, key)
+    return Operator(make_context(base_url=machine.url).new_page(), machine, key)
 
 
 @pytest.fixture
-def make_operator(make_context: MakeContext, machine: DryRun, key: Path) -> Callable[..., Operator]:
-    def make(**options: object) -> Operator:
-        return Operator(make_context(**options).new_page(), machine, key)
+def make_operator(
+    make_context: MakeContext, key: Path, request: pytest.FixtureRequest
+) -> Callable[..., Operator]:
+    """Somebody with a browser of their own, at the file's machine or the one given."""
+
+    def make(*, machine: DryRun | None = None, **options: object) -> Operator:
+        at = machine or request.getfixturevalue("machine")
+        return Operator(make_context(base_url=at.url, **options).new_page(), at, key)
 
     return make
+
+
+@pytest.fixture
+def fresh_machine() -> Iterator[DryRun]:
+    """An appliance of its own, for a test that runs the setup."""
+    with dry_run() as machine:
+        yield machine
 
 
 @pytest.fixture
 def picture() -> Callable[[Page, str], None]:
     """Takes a screenshot of the whole page."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    return lambda page, name: page.screenshot(
-        path=PICTURES / f"{name}.png", full_page=True, animations="disabled"
-    )
+
+    def take(page: Page, name: str) -> None:
+        image = page.screenshot(full_page=True, animations="disabled")
+        (PICTURES / f"{name}.png").write_bytes(image)
+        if name in README_PICTURES and os.environ.get("BLOCKHOST_RENEW_PICTURES") == "1":
+            (TOP / "docs/pictures" / f"{name}.png").write_bytes(image)
+
+    return take

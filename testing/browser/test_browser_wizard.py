@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from testing.browser import axe
@@ -42,3 +44,39 @@ def check(page) -> None:
     """No accessibility violation, and nothing that must be scrolled sideways."""
     assert axe.violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_two_windows_show_the_same_run(make_operator, fresh_machine) -> None:
+    """A second browser, and a reload, show the run as it is; closing one changes nothing."""
+    first = make_operator(machine=fresh_machine)
+    first.log_in()
+    first.answer(*PAGES, "summary")
+    assert first.at() == "install"
+    second = make_operator(machine=fresh_machine)
+    second.log_in()
+    assert second.at() == "install", "a run was started: there it leads"
+    first.page.close()
+    second.page.reload()
+    second.page.wait_for_selector("#run[data-status=completed]", timeout=120_000)
+    second.page.goto("/wizard/complete")
+    report = second.page.get_by_role("region", name="Validation report")
+    assert "ok" in report.inner_text().lower()
+
+
+def test_failed_step_is_explained_and_retried(make_operator, fresh_machine, picture) -> None:
+    """A program that the machine lacks: the page says which step, why, and what to try."""
+    broken = fresh_machine.root / "usr/bin/blockhost-generate-signup"
+    kept = broken.read_text()
+    broken.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('the template is missing')\n")
+    operator = make_operator(machine=fresh_machine)
+    page = operator.page
+    operator.log_in()
+    operator.answer(*PAGES, "summary")
+    page.wait_for_selector("#run[data-status=failed]", timeout=120_000)
+    alert = page.get_by_role("alert")
+    assert "template is missing" in alert.inner_text()
+    check(page)
+    picture(page, "wizard-install-failed")
+    broken.write_text(kept)
+    page.get_by_role("button", name="Retry").click()
+    page.wait_for_selector("#run[data-status=completed]", timeout=120_000)
