@@ -112,7 +112,9 @@ class Story:
                 lambda: self._status() == "completed", "the reference run completes", timeout=RECOVERY_S
             )
         except AssertionError as error:
-            raise AssertionError(f"{error}: {machine.ask('status')}") from None
+            report = machine.root / "var/lib/blockhost/validation-output.txt"
+            failed = [line for line in report.read_text().splitlines() if line.startswith("FAIL")]
+            raise AssertionError(f"{error}: {(machine.ask('status') or {}).get('error')} {failed}") from None
         machine.kill()
         reference.final = compare.picture(machine.root)
         reference.effects = compare.effects(machine.root)
