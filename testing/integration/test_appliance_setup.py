@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
 
 from blockhost import command
 from testing.integration.nspawn import Appliance
@@ -36,6 +37,21 @@ DNS=192.0.2.1
 FETCH = """import ssl, urllib.request
 context = ssl._create_unverified_context()
 print(urllib.request.urlopen("https://127.0.0.1/", context=context).read().decode())
+"""
+#: The panel's one-time challenge, signed by the owner: the status of a page that needs the session.
+PANEL = """import html, http.cookiejar, json, re, ssl, subprocess, urllib.request as web
+context = ssl._create_unverified_context()
+jar = web.HTTPCookieProcessor(http.cookiejar.CookieJar())
+opener = web.build_opener(web.HTTPSHandler(context=context), jar)
+page = opener.open("https://127.0.0.1/admin/login").read().decode()
+message = html.unescape(re.search(r'id="message">(.*?)<', page, re.S)[1])
+code = re.search(r'name="code" value="([^"]+)"', page)[1]
+argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", "blockhost", "-f", "/root/owner-key", "-"]
+signed = subprocess.run(argv, input=message.encode(), capture_output=True, check=True).stdout.decode()
+body = json.dumps({"code": code, "signature": signed}).encode()
+headers = {"Content-Type": "application/json"}
+opener.open(web.Request("https://127.0.0.1/admin/api/auth/verify", body, headers)).read()
+print(opener.open("https://127.0.0.1/admin/api/system").status)
 """
 SERVICES = ("blockhost-root-agent.service", "blockhost-admin.service", "nginx.service")
 _numbers = itertools.count()
@@ -128,6 +144,16 @@ def test_setup_ends_with_services_that_survive_a_reboot(machine: Appliance) -> N
         machine.wait_for(lambda unit=unit: machine.is_active(unit), unit, deadline_s=60)
     assert machine.failed_units() == []
     assert "Small" in machine.run(["python3", "-c", FETCH])
+    # The unit is active before its program listens.
+    login = "https://127.0.0.1/admin/login"
+    fetch = FETCH.replace("https://127.0.0.1/", login)
+    machine.wait_for(lambda: machine.probe(["python3", "-c", fetch]).code == 0, login, deadline_s=60)
+    assert machine.run(["python3", "-c", PANEL], timeout=60).strip() == "200"
+    exported = yaml.safe_load(machine.run(["blockhost-setup", "export"]))
+    given = yaml.safe_load((TOP / "testing/answers/local-libvirt.yaml").read_text())
+    for section in ("network", "storage", "engine", "provisioner"):
+        found = {name: exported[section][name] for name in given[section]}
+        assert found == given[section]
 
 
 @pytest.mark.parametrize("victim", ["power", "blockhost-worker.service", "blockhost-wizard.service"])

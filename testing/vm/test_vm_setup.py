@@ -233,8 +233,8 @@ def boot_id(appliance: Appliance) -> str:
 def log_into_panel(visitor: CiClient, owner: Owner) -> None:
     """The panel's one-time challenge, signed with the owner's key."""
     page = visitor.get("/admin/login").body
-    message = re.search(r'data-message="([^"]+)"', page)
-    code = re.search(r'name="code"[^>]*value="([^"]+)"', page)
+    message = re.search(r'id="message">(.*?)<', page, re.DOTALL)
+    code = re.search(r'name="code" value="([^"]+)"', page)
     assert message, page[:2000]
     assert code, page[:2000]
     signature = owner.sign(html.unescape(message[1]))
