@@ -123,10 +123,12 @@ class VirtualMachine:
     def argv(self) -> list[str]:
         """QEMU's command line."""
         machine = self.machine
-        # A large translation cache would double the memory that emulation takes.
         accelerator = ["-accel", "kvm", "-cpu", "host"]
         if not self.kvm.usable:
-            accelerator = ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
+            # The default translation cache would double the memory that emulation takes. And no emulated
+            # SVM: each VM that libvirt tries on it patches the guest kernel's scheduler, which two emulated
+            # processors do not survive every time (Oops: int3 in __schedule).
+            accelerator = ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,svm=off"]
         cache = "unsafe" if machine.unsafe_cache else "writeback"
         return [
             "qemu-system-x86_64", *accelerator, *self._firmware(), "-S",
