@@ -58,6 +58,8 @@
     for (const [id, step] of Object.entries(status.steps)) showStep(id, step);
     const stopped = ["failed", "interrupted"].includes(status.status);
     document.getElementById("retry").classList.toggle("hidden", !stopped);
+    document.getElementById("closable").classList.toggle("hidden", status.status !== "running");
+    if (status.status === "failed") log.closest("details").open = true;
     document.getElementById("done").classList.toggle("hidden", status.status !== "completed");
   }
 
