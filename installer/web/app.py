@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Request, session
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from blockhost.files import make_dir
 from blockhost.plugin_api import export
 from installer.discovery import Plugin
 from installer.web import api, errors, guard, login, pages, plugin_pages, texts, theme, trial, wizard
@@ -38,6 +41,7 @@ def create_app(here: wizard.Wizard) -> Flask:
     app.session_interface = ServerSessions(SessionStore(here.session_dir))
     # nginx is the only one that can connect, and it replaces what a client claims.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    _keep_compiled_templates(app, here.session_dir.parent / "templates")
     texts.install(app)
     guard.install(app)
     errors.install(app)
@@ -46,6 +50,12 @@ def create_app(here: wizard.Wizard) -> Flask:
         app.register_blueprint(blueprint)
     _offer_names(app, here)
     return app
+
+
+def _keep_compiled_templates(app: Flask, directory: Path) -> None:
+    """After a restart the first page need not compile its templates again."""
+    make_dir(directory, mode=0o700)
+    app.jinja_env.bytecode_cache = FileSystemBytecodeCache(str(directory))
 
 
 def _offer_names(app: Flask, here: wizard.Wizard) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import metadata
 
 from flask import Blueprint, Response, jsonify
 
@@ -24,6 +23,8 @@ def version() -> str:
         return (paths.share_dir() / "version").read_text().strip()
     except OSError:
         pass
+    from importlib import metadata  # noqa: PLC0415  (only a development tree gets here)
+
     try:
         return metadata.version("blockhost")
     except metadata.PackageNotFoundError:
