@@ -30,6 +30,7 @@ class Base:
     image: Path
     kernel: str
     epoch: int
+    packages: tuple[str, ...]  # name=version
 
 
 def build(cache: Cache, apt: PrivateApt, progress: Progress) -> Base:
@@ -76,4 +77,5 @@ def build(cache: Cache, apt: PrivateApt, progress: Progress) -> Base:
         image=result / "base.squashfs",
         kernel=kernels[-1].name,
         epoch=read_json(result / "facts.json")["epoch"],
+        packages=tuple(packages),
     )

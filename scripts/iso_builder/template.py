@@ -21,17 +21,21 @@ from iso_builder.times import clamp, settle
 NAME = "blockhost-vm.qcow2"
 PLACE = "var/lib/blockhost/template"  # on the appliance
 IMAGE = "template.squashfs"
+TOOLS = ("grub", "e2fsprogs=")  # what the image is made with comes from the base
 LABEL = "blockhost-vm"
 SIZE = 2048 * MIB  # the smallest disk a plan can have; the first boot grows the file system to the VM's disk
 
 
 def build(cache: Cache, apt: PrivateApt, base: Base, progress: Progress) -> Path:
     """A squashfs with the image and, for direct kernel boot, its `vmlinuz` and `initrd.img`, at `PLACE`."""
+    configure = str(IMAGE_DIR / "configure-template.sh")
     packages = apt.resolve(package_lists.TEMPLATE)
+    source_lines = [source.line() for source in apt.sources]
     key = key_of(
         apt.codename,
         packages,
-        base.key,  # GRUB and e2fsprogs come from there
+        [line for line in base.packages if line.startswith(TOOLS)],
+        source_lines,
         digest_tree(IMAGE_DIR / "template-files"),
         digest_tree(IMAGE_DIR / "configure-template.sh"),
         digest_tree(IMAGE_DIR / "forget-build.sh"),
@@ -49,8 +53,7 @@ def build(cache: Cache, apt: PrivateApt, base: Base, progress: Progress) -> Path
             package_lists.TEMPLATE,
             variant="minbase",
             setup=[],
-            # No package source: cloud-init writes one on first boot, from its seed or its own defaults.
-            customize=[f'{shlex.quote(str(IMAGE_DIR / "configure-template.sh"))} "$1"'],
+            customize=[f'{shlex.quote(configure)} "$1" {shlex.join(source_lines)}'],
             expected=len(packages),
             epoch=apt.date(),
             progress=progress,

@@ -1,9 +1,12 @@
 #!/bin/sh
-# Turns freshly installed Debian packages into the image that customers' VMs start from. $1: the root.
+# Turns freshly installed Debian packages into the image that customers' VMs start from. $1: the root,
+# further: lines of sources.list.
 set -eu
 root=$1
+shift
 
-rm -f "$root/etc/apt/sources.list"
+# The builder's own archive, for unattended upgrades; a seed with `apt:` overrules it.
+printf '%s\n' "$@" > "$root/etc/apt/sources.list"
 echo "vm" > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
 
