@@ -1,4 +1,4 @@
-"""A bare Debian 13 and a pool with everything that our packages need: what an install test starts from.
+"""A bare Debian and a pool with everything that our packages need: what an install test starts from.
 
 Both are made once, with the builder's own apt (its mirror, its checks), and kept below build/nspawn.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ from iso_builder.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build/nspawn"
-SUITE = "trixie"
+#: What the ISO installs by default; the other supported suite is asked for by name.
+SUITE = os.environ.get("BLOCKHOST_SUITE") or "trixie"
 #: A machine that boots and can install packages; nothing that ours should have asked for.
 BARE = ("systemd-sysv", "dbus", "udev")
 
@@ -49,7 +51,7 @@ def bare_root() -> Path:
 
 def pool(packages: Sequence[Path]) -> Path:
     """A folder that apt can install `packages` from, with all that a bare Debian lacks for them."""
-    target = PLACE / "pool"
+    target = PLACE / f"pool-{SUITE}"
     with _alone():
         key = sha256(json.dumps(sorted(_dependencies(packages))).encode()).hexdigest()
         stamp = target / ".made-for"

@@ -18,6 +18,9 @@ from iso_builder.progress import Progress
 from testing.integration import deb_tree
 from testing.integration.debian_root import PLACE
 
+# Twenty packages get built in here, and other suites may be using the machine.
+pytestmark = pytest.mark.timeout(900)
+
 SUITES = ("bookworm", "trixie")
 
 

@@ -12,7 +12,7 @@ from testing.integration import deb_tree, debian_root
 from testing.integration.conftest import ALL, POOL, bare_machine, boot_installed
 from testing.integration.nspawn import Appliance
 
-pytestmark = pytest.mark.nspawn
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(900)]
 
 #: Modes and owners as the contract and the units rely on them.
 FOLDERS = {
@@ -159,8 +159,8 @@ def test_removal_stops_the_services(installed_layers: list[Path]) -> None:
 
 
 def running(machine: Appliance) -> list[str]:
-    """Processes of ours; the pattern is split so that it does not find itself."""
-    done = machine.probe(["pgrep", "--list-full", "-f", "[b]lockhost|-m [i]nstaller|-m [a]dmin"])
+    """Processes of ours; the pattern does not find itself."""
+    done = machine.probe(["pgrep", "--list-full", "-f", "[p]ython3 .*(blockhost|installer|admin)"])
     return done.stdout.splitlines()
 
 

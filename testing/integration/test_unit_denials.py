@@ -14,7 +14,7 @@ import pytest
 from testing.integration.conftest import boot_installed
 from testing.integration.nspawn import Appliance
 
-pytestmark = pytest.mark.nspawn
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(900)]
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 
 OPEN: dict[str, set[str]] = {

@@ -14,7 +14,7 @@ import pytest
 
 from testing.integration.nspawn import ADDRESS, ROUTER, Appliance
 
-pytestmark = pytest.mark.nspawn
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(900)]
 
 ANSWERS = Path(__file__).resolve().parents[1] / "answers/local-libvirt.yaml"
 SETUP_UNITS = ("firstboot", "worker", "wizard")

@@ -10,7 +10,7 @@ import pytest
 
 from testing.integration.nspawn import Appliance
 
-pytestmark = pytest.mark.nspawn
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(900)]
 
 #: What a container cannot do, or what needs a network that this machine does not have.
 NOT_HERE: frozenset[str] = frozenset()
