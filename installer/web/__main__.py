@@ -13,10 +13,11 @@ import waitress
 from flask import Flask
 
 from blockhost import paths
-from installer.discovery import discover
-from installer.web.app import create_app
+from installer.discovery import Plugins
+from installer.web.base import base_app
 from installer.web.client import WorkerClient
 from installer.web.facts import HostFacts
+from installer.web.front import Front
 from installer.web.wizard import THREADS, Wizard
 
 #: Above every body that the guard lets through, multipart's own bytes included.
@@ -31,20 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     worker = WorkerClient()
-    here = Wizard(
-        plugins=discover(),
-        worker=worker,
-        host=HostFacts(worker),
-        session_dir=paths.wizard_run_dir() / "sessions",
-    )
-    app = create_app(here)
-    warm = threading.Timer(WARM_AFTER_S, _warm_up, (app,))
+    host, sessions = HostFacts(worker), paths.wizard_run_dir() / "sessions"
+
+    def load() -> Flask:
+        from installer.discovery import discover  # noqa: PLC0415
+        from installer.web.app import create_app  # noqa: PLC0415
+
+        return create_app(Wizard(plugins=discover(), worker=worker, host=host, session_dir=sessions))
+
+    nothing = Wizard(plugins=Plugins(), worker=worker, host=host, session_dir=sessions)
+    front = Front(base_app(nothing), load)
+    warm = threading.Timer(WARM_AFTER_S, _warm_up, (front,))
     warm.daemon = True
     warm.start()
     waitress.serve(
-        app,
-        # nginx's group comes from the directory, which is setgid www-data.
+        front,
         unix_socket=str(options.socket),
+        # nginx's group comes from the directory, which is setgid www-data.
         unix_socket_perms="660",
         threads=THREADS,
         ident=None,
@@ -57,10 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _warm_up(app: Flask) -> None:
+def _warm_up(front: Front) -> None:
     """Load what the next pages need, while the operator reads the first one."""
     import installer.answers  # noqa: F401, PLC0415
 
+    app = front.whole()
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
 

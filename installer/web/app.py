@@ -3,59 +3,27 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
-from flask import Flask, Request, session
-from jinja2 import FileSystemBytecodeCache
-from werkzeug.middleware.proxy_fix import ProxyFix
+from flask import Flask, session
 
-from blockhost.files import make_dir
 from blockhost.plugin_api import export
 from installer.discovery import Plugin
-from installer.web import api, errors, guard, login, pages, plugin_pages, texts, theme, trial, wizard
-from installer.web.sessions import ServerSessions, SessionStore
+from installer.web import api, pages, plugin_pages, trial, wizard
+from installer.web.base import base_app
 
 log = logging.getLogger(__name__)
-
-#: Fields of one form; a signature is the longest.
-MAX_FORM_PARTS = 200
-
-
-class CappedRequest(Request):
-    """A request whose body is capped by its path; Flask's own cap is one for all."""
-
-    max_form_parts = MAX_FORM_PARTS
-
-    @property
-    def max_content_length(self) -> int:  # type: ignore[override]
-        return guard.max_body(self.path)
 
 
 def create_app(here: wizard.Wizard) -> Flask:
     """The wizard as a WSGI application, to be served behind one proxy that sets X-Forwarded-*."""
-    app = Flask(__name__)
-    app.request_class = CappedRequest
+    app = base_app(here)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions[wizard.EXTENSION] = here
-    app.session_interface = ServerSessions(SessionStore(here.session_dir))
-    # nginx is the only one that can connect, and it replaces what a client claims.
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
-    _keep_compiled_templates(app, here.session_dir.parent / "templates")
-    texts.install(app)
-    guard.install(app)
-    errors.install(app)
     plugin_pages.install(app, here)
-    for blueprint in (login.page, theme.page, *pages.PAGES, *api.ROUTES):
+    for blueprint in (*pages.PAGES, *api.ROUTES):
         app.register_blueprint(blueprint)
     _offer_names(app, here)
     return app
-
-
-def _keep_compiled_templates(app: Flask, directory: Path) -> None:
-    """After a restart the first page need not compile its templates again."""
-    make_dir(directory, mode=0o700)
-    app.jinja_env.bytecode_cache = FileSystemBytecodeCache(str(directory))
 
 
 def _offer_names(app: Flask, here: wizard.Wizard) -> None:

@@ -16,6 +16,8 @@ from installer.web.sessions import ServerSession
 
 page = Blueprint("login", __name__)
 
+#: Leads on to wherever the setup stands. By its path: this page is served before that one is loaded.
+START = "/wizard/"
 #: Longer than any code with spaces and dashes.
 MAX_GUESS = 64
 
@@ -32,7 +34,7 @@ class Refusal:
 @page.get("/login")
 def show() -> str | Response:
     if session.get("authenticated") is True:
-        return redirect(url_for("start.show"), 303)
+        return redirect(START, 303)
     return render_template("login.html", refusal=None, otp="")
 
 
@@ -48,7 +50,7 @@ def save() -> tuple[str, int, dict[str, str]] | Response:
     guess = request.form.get("otp", "")
     refusal = attempt(guess)
     if refusal is None:
-        return redirect(url_for("start.show"), 303)
+        return redirect(START, 303)
     headers = {"Retry-After": str(math.ceil(refusal.wait_s))} if refusal.wait_s else {}
     # The guess is not repeated: it may be right but for one symbol, and pages get photographed.
     return render_template("login.html", refusal=refusal, otp=""), refusal.status, headers
