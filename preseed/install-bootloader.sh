@@ -12,6 +12,12 @@ install_uefi() {
   variables=/sys/firmware/efi/efivars
   grep -q " $variables " /proc/mounts || mount -t efivarfs efivarfs $variables || true
   mount --bind $variables /target$variables || true
+  # With a /boot of its own, the EFI partition may have been mounted before it and lie hidden below.
+  mkdir -p /target/boot/efi
+  if ! chroot /target mountpoint -q /boot/efi; then
+    modprobe vfat 2> /dev/null || true
+    chroot /target mount /boot/efi
+  fi
   set -- chroot /target grub-install --target=x86_64-efi --uefi-secure-boot --efi-directory=/boot/efi \
     --bootloader-id=debian
   # The removable path first: it boots even where firmware forgets its entries.
