@@ -86,7 +86,8 @@ def render_cloud_init(template_name: str, variables: Mapping[str, Any], extra_di
     filled = _fill(document, variables, missing)
     if missing:
         raise BlockhostError(f"{file.name}: no value for {', '.join(sorted(missing))}")
-    return HEADER + yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=4096)
+    # ASCII only: PyYAML writes U+0085 as it is when told to, and reads a space back.
+    return HEADER + yaml.safe_dump(filled, sort_keys=False, width=4096)
 
 
 def _fill(node: Any, variables: Mapping[str, Any], missing: set[str]) -> Any:

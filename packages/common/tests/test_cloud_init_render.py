@@ -49,7 +49,18 @@ def test_no_value_breaks_out(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["x\nruncmd: [reboot]", "x: y", "[a", "${USERNAME}", "#", "- x", "!!python/object:os.system", "'", "\t"],
+    [
+        "x\nruncmd: [reboot]",
+        "x: y",
+        "[a",
+        "${USERNAME}",
+        "#",
+        "- x",
+        "!!python/object:os.system",
+        "'",
+        "\t",
+        "\x85",
+    ],
 )
 def test_yaml_in_a_value_is_text(value: str) -> None:
     document = render({**VARIABLES, "WALLET_ADDRESS": value})
