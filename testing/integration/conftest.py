@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,10 +29,11 @@ def _no_machine_outlives_us() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def packages() -> list[Path]:
-    """Our packages, built from this tree."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Our packages, built from this tree; copies, since the next build in it replaces them."""
     out = run([ROOT / "scripts/build-packages.sh"], timeout=600)
-    return [Path(line) for line in out.split()]
+    target = tmp_path_factory.mktemp("packages")
+    return [Path(shutil.copy(line, target)) for line in out.splitlines()]
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,20 @@ def foreign_imports(root: Path, recipe: Recipe) -> set[str]:
     found: set[str] = set()
     for source in recipe.trees:
         for file in _python_files(root / source):
-            for node in ast.walk(ast.parse(file.read_text())):
+            for node in _at_run_time(ast.parse(file.read_text())):
                 if isinstance(node, ast.Import):
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     found.add((node.module or "").partition(".")[0])
     return found - OURS - set(sys.stdlib_module_names) - {"__future__"}
+
+
+def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker sees."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield from _at_run_time(node)
 
 
 def depends(package: Path) -> set[str]:
