@@ -18,6 +18,9 @@ install_uefi() {
     modprobe vfat 2> /dev/null || true
     chroot /target mount /boot/efi
   fi
+  # GRUB reads the partition through the whole disk, whose cache may be older than its file system.
+  sync
+  chroot /target blockdev --flushbufs "$(debconf-get partman-auto/disk)" || true
   set -- chroot /target grub-install --target=x86_64-efi --uefi-secure-boot --efi-directory=/boot/efi \
     --bootloader-id=debian
   # The removable path first: it boots even where firmware forgets its entries.
