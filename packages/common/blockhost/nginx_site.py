@@ -108,10 +108,13 @@ def current_site() -> Site | None:
 
 
 def is_live(site: Site) -> bool:
-    """True when `current` is this very site, and the running server answers with it."""
+    """True when `current` is this very site, proven, and the running server answers with it.
+
+    One that answers but was never proven is not finished: a rollback would not know it.
+    """
     try:
         generation = _current()
-        if generation is None or not _holds(generation, site):
+        if generation is None or not (generation / "proven").exists() or not _holds(generation, site):
             return False
         _prove(site, generation, deadline_s=0.5)
     except (BlockhostError, OSError):
