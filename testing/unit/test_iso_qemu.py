@@ -14,7 +14,6 @@ from appliance_runner.card import Card, read_card
 from appliance_runner.follow import Follower
 from appliance_runner.place import Place
 from blockhost.errors import BlockhostError
-from blockhost.provisioner_libvirt.kvm import KvmState
 from testing.vm.qemu import Firmware, Machine, SerialPump, VirtualMachine, free_port
 
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -46,15 +45,6 @@ def test_the_disk_is_tried_before_the_medium(tmp_path: Path) -> None:
 def test_the_medium_can_be_a_usb_stick(tmp_path: Path) -> None:
     machine = Machine(disk=tmp_path / "d.qcow2", iso=tmp_path / "x.iso", iso_as_usb_stick=True)
     assert "usb-storage,drive=medium" in command_line(machine, tmp_path)
-
-
-def test_an_emulated_processor_does_not_offer_virtualization(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("testing.vm.qemu.kvm.probe", lambda: KvmState(False, "made up"))
-    assert "-cpu max,svm=off" in command_line(Machine(disk=tmp_path / "d.qcow2"), tmp_path)
-    monkeypatch.setattr("testing.vm.qemu.kvm.probe", lambda: KvmState(True, "made up"))
-    assert "-accel kvm -cpu host" in command_line(Machine(disk=tmp_path / "d.qcow2"), tmp_path)
 
 
 def test_uefi_keeps_its_variables_beside_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,10 +125,10 @@ class VirtualMachine:
         machine = self.machine
         accelerator = ["-accel", "kvm", "-cpu", "host"]
         if not self.kvm.usable:
-            # The default translation cache would double the memory that emulation takes. And no emulated
-            # SVM: each VM that libvirt tries on it patches the guest kernel's scheduler, which two emulated
-            # processors do not survive every time (Oops: int3 in __schedule).
-            accelerator = ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,svm=off"]
+            # The default translation cache would double the memory that emulation takes. Not `svm=off`:
+            # it keeps KVM of the guest from patching its kernel, but then boots fail at random, systemd
+            # missing mounts that were made.
+            accelerator = ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
         cache = "unsafe" if machine.unsafe_cache else "writeback"
         return [
             "qemu-system-x86_64", *accelerator, *self._firmware(), "-S",
