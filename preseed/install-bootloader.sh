@@ -7,20 +7,22 @@ for directory in dev proc sys run; do
   grep -q " /target/$directory " /proc/mounts || mount --bind "/$directory" "/target/$directory"
 done
 
+device_of() {
+  chroot /target stat --format=%d "$1"
+}
+
 install_uefi() {
   modprobe efivarfs 2> /dev/null || true
   variables=/sys/firmware/efi/efivars
   grep -q " $variables " /proc/mounts || mount -t efivarfs efivarfs $variables || true
   mount --bind $variables /target$variables || true
-  # With a /boot of its own, the EFI partition may have been mounted before it and lie hidden below.
+  # With a /boot of its own, partman may have mounted the EFI partition first, and /boot over it: it is in
+  # the table of mounts then, but a path does not lead to it. Only the device number tells.
+  modprobe vfat 2> /dev/null || true
   mkdir -p /target/boot/efi
-  if ! chroot /target mountpoint -q /boot/efi; then
-    modprobe vfat 2> /dev/null || true
+  if [ "$(device_of /boot/efi)" = "$(device_of /boot)" ]; then
     chroot /target mount /boot/efi
   fi
-  # GRUB reads the partition through the whole disk, whose cache may be older than its file system.
-  sync
-  chroot /target blockdev --flushbufs "$(debconf-get partman-auto/disk)" || true
   set -- chroot /target grub-install --target=x86_64-efi --uefi-secure-boot --efi-directory=/boot/efi \
     --bootloader-id=debian
   # The removable path first: it boots even where firmware forgets its entries.
