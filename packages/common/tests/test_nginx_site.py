@@ -89,6 +89,22 @@ def _plain(path: str) -> tuple[int, str]:
         connection.close()
 
 
+def _whole_request(connection: socket.socket) -> bytes:
+    """Head and body. To close with a part unread would reset the connection before the answer is read."""
+    request = b""
+    while b"\r\n\r\n" not in request and (part := connection.recv(65536)):
+        request += part
+    head, _, body = request.partition(b"\r\n\r\n")
+    lengths = [
+        line.partition(b":")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+    ]
+    missing = (int(lengths[0]) if lengths else 0) - len(body)
+    while missing > 0 and (part := connection.recv(65536)):
+        request += part
+        missing -= len(part)
+    return request
+
+
 class _Echo(threading.Thread):
     """An HTTP server that answers each request with its request line and headers."""
 
@@ -105,7 +121,7 @@ class _Echo(threading.Thread):
             except OSError:
                 return
             with connection:
-                request = connection.recv(65536)
+                request = _whole_request(connection)
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(request)}\r\nConnection: close\r\n\r\n"
                 connection.sendall(head.encode() + request)
 
