@@ -5,5 +5,5 @@
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 if [ "${1:-}" = --path ]; then shift; fi
-if [ $# = 0 ]; then set -- --backend libvirt --engine local --testing; fi
+if [ $# = 0 ]; then set -- --backend libvirt --engine local --testing --build-deb; fi
 exec "$top/scripts/build-iso.sh" --rootfs "$@"

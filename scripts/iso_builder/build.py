@@ -71,8 +71,8 @@ def build_parts(options: Options, cache: Cache, apt: PrivateApt, progress: Progr
     vm_template = template.build(cache, apt, debian, progress)
     wishes = Wishes(
         version=current,
-        host_packages=_packages("host", progress),
-        template_packages=_packages("template", None),
+        host_packages=_host_packages(),
+        template_packages=_packages("template"),
         testing=options.testing,
         answers=options.answers,
         public_keys=ssh_key.public_keys(
@@ -92,10 +92,18 @@ def unpack_rootfs(options: Options, progress: Progress) -> Path:
     return unpacked.build(cache, options.suite, parts.layers, progress)
 
 
-def _packages(folder: str, progress: Progress | None) -> tuple[Path, ...]:
-    found = tuple(sorted((REPOSITORY / "packages" / folder).glob("*.deb")))
-    if progress and not found:
-        progress.note("packages/host is empty: an ISO of Debian alone (--build-deb builds our packages)")
+def _packages(folder: str) -> tuple[Path, ...]:
+    return tuple(sorted((REPOSITORY / "packages" / folder).glob("*.deb")))
+
+
+def _host_packages() -> tuple[Path, ...]:
+    """Our packages for the host. An image of Debian alone would install, boot and then do nothing."""
+    found = _packages("host")
+    if not found:
+        raise BlockhostError(
+            f"there are no packages of ours in {REPOSITORY / 'packages/host'}",
+            hint="--build-deb builds them first",
+        )
     return found
 
 
