@@ -81,6 +81,18 @@ class Browser:
         self._timeout = timeout
         self._patience = patience
 
+    def at(self, host: str, *, patience: float | None = None) -> Browser:
+        """The same browser, cookies included, at another address of the machine."""
+        name = f"[{host}]" if ":" in host else host
+        other = Browser(
+            f"https://{name}:{self.port}",
+            self.pins,
+            timeout=self._timeout,
+            patience=self._patience if patience is None else patience,
+        )
+        other.cookies = self.cookies
+        return other
+
     @property
     def origin(self) -> str:
         name = f"[{self.host}]" if ":" in self.host else self.host

@@ -7,7 +7,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError, WorkerError
 from blockhost.i18n import gettext as _
-from installer.setup_cli.http import Browser, Reply
+from installer.setup_cli.http import Browser, Reply, Unreachable
 from installer.setup_cli.output import printable
 from installer.setup_cli.page import Complaint, read_page
 from installer.setup_cli.sessions import SavedSession
@@ -15,6 +15,8 @@ from installer.setup_cli.tls import Pins, parse_fingerprint
 
 #: The wizard says something at least every 10 s; a stream that is silent for longer is dead.
 STREAM_IDLE_S = 25.0
+#: A new address is given up on this long before the machine takes it back, so that both agree.
+CONFIRM_MARGIN_S = 10.0
 
 
 class NotLoggedIn(BlockhostError):
@@ -41,11 +43,26 @@ class PageRefused(BlockhostError):
         self.complaints = complaints
 
 
+class NewAddressUnreachable(BlockhostError):
+    """The address that was answered does not lead from here to the machine."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            _("the new address %(address)s was tried and does not answer from here: %(reason)s")
+            % {"address": address, "reason": reason},
+            hint=_(
+                "The machine takes it back by itself. Run this where that address can be reached, "
+                "or answer network with method: dhcp"
+            ),
+        )
+
+
 class RemoteSetup:
     """One logged-in client of one machine."""
 
     def __init__(self, url: str, fingerprint: str, *, browser: Browser | None = None) -> None:
         self.pins = Pins(fingerprint)
+        self._fingerprint = fingerprint
         self.browser = browser or Browser(url, self.pins)
         self._announced: list[str] = []
         self._saved = SavedSession(self.browser.origin, fingerprint)
@@ -89,6 +106,30 @@ class RemoteSetup:
             raise _login_needed()
         if reply.status != 200 or reply.path == route:
             raise _refusal(section, reply)
+
+    def follow_address(self) -> str:
+        """Prove an address that the machine tries since the network page; all that follows goes there.
+
+        Returns the new address, empty when none is tried.
+
+        Raises:
+            NewAddressUnreachable: it does not answer from here, and the machine will take it back.
+        """
+        tried = self._json(self.browser.get("/api/network/trial"))
+        if not tried.get("address"):
+            return ""
+        address = str(tried["address"])
+        patience = max(1.0, float(tried.get("seconds_left", 0)) - CONFIRM_MARGIN_S)
+        moved = self.browser.at(address, patience=patience)
+        try:
+            self._json(moved.post_json("/api/network/confirm", {}))
+        except Unreachable as error:
+            raise NewAddressUnreachable(address, str(error)) from error
+        self._saved.forget()
+        self.browser = self.browser.at(address)
+        self._saved = SavedSession(self.browser.origin, self._fingerprint)
+        self._saved.save(self.browser.cookies, self._announced)
+        return address
 
     def summary(self) -> str:
         """The hash of the plan that the summary shows; empty where the page has none.

@@ -68,6 +68,7 @@ class FakeWizard:
         self.otp = "ABCDEFGH"
         self.posted: list[tuple[str, dict[str, str]]] = []
         self.requests: list[str] = []
+        self.hosts: list[str] = []
         self.bytes_after_handshake = 0
         self.refusals: dict[str, str] = {}
         self.drops: dict[str, int] = {}
@@ -76,6 +77,9 @@ class FakeWizard:
         self.finished: list[str] = []
         self.on_status: Callable[[int], None] = lambda count: None
         self.asked = 0
+        self.trial = ""
+        self.trial_left = 120
+        self._new: http.server.ThreadingHTTPServer | None = None
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._contexts = [self._context(certificate) for certificate in certificates]
@@ -90,9 +94,20 @@ class FakeWizard:
     def serve_certificate(self, number: int) -> None:
         self._current = self._contexts[number]
 
+    def try_address(self, address: str, *, works: bool = True) -> None:
+        """From now on the network page leads to a trial of this address, where we answer, too, if it works."""
+        self.trial = address
+        if works:
+            port = self._server.server_address[1]
+            self._new = http.server.ThreadingHTTPServer((address, port), self._handler())
+            self._new.daemon_threads = True
+            threading.Thread(target=self._new.serve_forever, kwargs={"poll_interval": 0.02}).start()
+
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        for server in (self._server, self._new):
+            if server is not None:
+                server.shutdown()
+                server.server_close()
         self._thread.join(10)
 
     @staticmethod
@@ -147,12 +162,14 @@ class FakeWizard:
             handler.connection.close()
             return
         logged_in = "__Host-blockhost=id" in (handler.headers.get("Cookie") or "")
+        host = (handler.headers.get("Host") or "").rpartition(":")[0]
+        self.hosts.append(host)
         if method == "POST" and path.startswith(("/wizard", "/login")):
             self.posted.append((path, form))
-        self._reply(handler, *self._decide(method, path, form, logged_in))
+        self._reply(handler, *self._decide(method, path, form, logged_in, host))
 
     def _decide(
-        self, method: str, path: str, form: dict[str, str], logged_in: bool
+        self, method: str, path: str, form: dict[str, str], logged_in: bool, handler_host: str
     ) -> tuple[int, str, dict[str, str]]:
         if path == "/healthz":
             return 200, '{"status":"ok","version":"1"}', {}
@@ -166,6 +183,11 @@ class FakeWizard:
             return (401, '{"error":"Log in first."}', {}) if path.startswith("/api/") else (
                 303, "", {"Location": "/login"}
             )  # fmt: skip
+        if path == "/api/network/confirm":
+            if not self.trial or handler_host != self.trial:
+                return 409, '{"error":"Ask this at the new address."}', {}
+            self.trial = ""
+            return 200, '{"status":"kept"}', {}
         return self._inside(method, path)
 
     def _inside(self, method: str, path: str) -> tuple[int, str, dict[str, str]]:
@@ -179,6 +201,8 @@ class FakeWizard:
             return 303, "", {"Location": f"/wizard/{ROUTES[ROUTES.index(page) + 1]}"}
         if path == "/api/finalize/status":
             return 200, json.dumps(self._status()), {}
+        if path == "/api/network/trial":
+            return 200, json.dumps({"address": self.trial, "seconds_left": self.trial_left}), {}
         if path in ("/api/complete", "/api/reboot"):
             self.finished.append(path)
             return 200, "{}", {}
@@ -256,6 +280,30 @@ def test_a_whole_setup_posts_each_page_in_order(wizard: FakeWizard, answers: Pat
     assert "name" not in forms["/wizard/local"]
     assert forms["/wizard/summary"] == {"confirm": "yes", "plan": "abc123"}
     assert wizard.finished == ["/api/complete"]
+
+
+def test_a_new_address_is_proven_and_the_rest_goes_there(
+    wizard: FakeWizard, answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wizard.try_address("127.0.0.2")
+    assert apply(wizard, answers, "--no-wait") == 0
+    proven = wizard.requests.index("POST /api/network/confirm")
+    assert wizard.requests[proven - 2] == "GET /wizard/storage", "where the network page led"
+    assert set(wizard.hosts[:proven]) == {"127.0.0.1"}
+    assert set(wizard.hosts[proven:]) == {"127.0.0.2"}
+    assert wizard.finished == []
+    assert "--url https://127.0.0.2:" in capsys.readouterr().out
+
+
+def test_a_new_address_that_does_not_answer_stops_before_the_rest(
+    wizard: FakeWizard, answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wizard.try_address("127.0.0.3", works=False)
+    wizard.trial_left = 0
+    assert apply(wizard, answers) == 1
+    assert "the new address 127.0.0.3 was tried and does not answer from here" in capsys.readouterr().err
+    assert not wizard.started
+    assert wizard.posted[-1][0] == "/wizard/network"
 
 
 def test_the_signature_is_the_key_s(wizard: FakeWizard, answers: Path, tmp_path: Path) -> None:

@@ -93,6 +93,18 @@ def test_client_that_carries_its_cookie_confirms_by_api(trying) -> None:
     assert client.post("/api/network/confirm", json={}, base_url=THERE).status_code == 409
 
 
+def test_client_is_told_which_address_is_tried(trying) -> None:
+    tried = trying.get("/api/network/trial").json
+    assert tried["address"] == "198.51.100.5"
+    assert 100 < tried["seconds_left"] <= 120
+    there(trying).post("/wizard/network/confirm", data={"token": token_of(trying)}, base_url=THERE)
+    assert trying.get("/api/network/trial").status_code == 401, "the session moved on"
+
+
+def test_no_address_is_tried(open_site) -> None:
+    assert open_site.get("/api/network/trial").json == {"address": "", "seconds_left": 0}
+
+
 def test_trial_that_ran_out_is_asked_again(trying, monkeypatch) -> None:
     token, now = token_of(trying), boot_clock.seconds()
     monkeypatch.setattr(boot_clock, "seconds", lambda: now + 121)

@@ -60,6 +60,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     status = setup.status()
     if status.get("status") in (None, "pending"):
         _answer_all(setup, answers, terminal)
+        options.url = setup.browser.origin
     else:
         terminal.note(_("This machine's setup was started before (%s).") % status.get("status"))
     if options.no_wait:
@@ -97,6 +98,8 @@ def _answer_all(setup: RemoteSetup, answers: Answers, terminal: Terminal) -> Non
         terminal.bar(100 * number // len(pages), section)
         setup.answer(section, route, form)
         terminal.good(f"✓ {section}")
+        if section == "network" and (moved := setup.follow_address()):
+            terminal.good(_("✓ the machine answers at its new address, %s") % moved)
     terminal.bar(100, _("asking every step for its plan"))
     setup.confirm(setup.summary())
     terminal.end_bar()

@@ -26,6 +26,13 @@ def disks() -> Response:
     return jsonify(facts.disks())
 
 
+@api.get("/network/trial")
+def trial_now() -> Response:
+    """The address that is being tried, empty when none is, and how long it stays unconfirmed."""
+    tried = trial.current()
+    return jsonify(address=tried.address if tried else "", seconds_left=tried.seconds_left if tried else 0)
+
+
 @api.post("/network/confirm")
 def confirm() -> Response:
     """Keep an address that is being tried; only a request to that very address can."""
