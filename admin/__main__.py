@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import waitress
 
 from admin.app import create_app
+from blockhost import service_state
 
 #: Pages are quick and logins wait for a program, so a few threads do.
 THREADS = 8
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8443, help="port on 127.0.0.1 (8443)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    waitress.serve(
+    server = waitress.create_server(
         create_app(),
         host="127.0.0.1",
         port=options.port,
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # nginx replaces these headers; app.py reads them through ProxyFix.
         clear_untrusted_proxy_headers=False,
     )
+    # It listens now: whoever waits for this unit gets an answer, not nginx's 502.
+    service_state.tell(service_state.READY)
+    server.run()
     return 0
 
 

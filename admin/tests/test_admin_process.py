@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,29 +25,26 @@ PROXIED = {
 
 
 @pytest.fixture
-def port(engine: Any) -> Iterator[int]:
+def port(engine: Any, tmp_path: Path) -> Iterator[int]:
+    """The panel's port, from the moment it tells systemd that it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number = int(probe.getsockname()[1])
     path = os.pathsep.join([str(REPOSITORY / "packages/common"), str(REPOSITORY)])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "admin", "--port", str(number)],
-        env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", number), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        yield number
-    finally:
-        process.terminate()
-        process.wait(20)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.bind(str(tmp_path / "notify"))
+        notices.settimeout(30)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "admin", "--port", str(number)],
+            env={**os.environ, "PYTHONPATH": path, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert notices.recv(100) == b"READY=1"
+            yield number
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def ask(

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from blockhost import service_state
 from blockhost.errors import BlockhostError, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, remove_leftovers
@@ -55,7 +56,7 @@ class Worker:
         """Serve until `stop`; an interrupted run goes on at once."""
         if self.supervisor.resume():
             log.info("going on with the interrupted setup")
-        notify("READY=1")
+        service_state.tell(service_state.READY)
         self._server.serve_forever()
 
     def stop(self) -> None:
@@ -91,21 +92,11 @@ class Worker:
             send_frame(connection, event or {"type": "ping"}, max_bytes=MAX_FRAME)
 
 
-def notify(message: str) -> None:
-    """Tell systemd (sd_notify(3)); elsewhere nothing happens."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.connect("\0" + address[1:] if address.startswith("@") else address)
-        out.send(message.encode())
-
-
 def _pat_the_watchdog(stopping: threading.Event) -> None:
     """As long as threads are scheduled here; a run that hangs has its own deadlines."""
     period_us = int(os.environ.get("WATCHDOG_USEC") or 0)
     while period_us and not stopping.wait(period_us / 2e6):
-        notify("WATCHDOG=1")
+        service_state.tell(service_state.ALIVE)
 
 
 def _allowed_uids() -> frozenset[int]:
@@ -150,7 +141,7 @@ def main(argv: Sequence[str] | None = None, *, plan: str = PLAN) -> int:
         signal.signal(number, stop)
     threading.Thread(target=_pat_the_watchdog, args=(stopping,), daemon=True).start()
     worker.run()
-    notify("STOPPING=1")
+    service_state.tell(service_state.STOPPING)
     logging.shutdown()
     # The step at work is ended by its guard when this process is gone; its record says that it
     # was in progress, and the next worker asks its check.

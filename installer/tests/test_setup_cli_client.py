@@ -95,7 +95,7 @@ class FakeWizard:
         self._current = self._contexts[number]
 
     def try_address(self, address: str, *, works: bool = True) -> None:
-        """From now on the network page leads to a trial of this address, where we answer, too, if it works."""
+        """From now on the network page leads to a trial of this address; there we answer if it works."""
         self.trial = address
         if works:
             port = self._server.server_address[1]
