@@ -14,7 +14,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError, ManifestError, StepFailed
 from blockhost.i18n import gettext as _
-from blockhost.paths import setup_dir
+from blockhost.paths import on_appliance, setup_dir
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
 from blockhost.plugin_api import as_steps, export
@@ -176,4 +176,5 @@ def _steps_of(plugin: Any, exported: str, announced: Sequence[str]) -> tuple[Ste
 def _as_change(item: object, step_id: str) -> dict[str, str]:
     if not isinstance(item, Change):
         raise ManifestError(f"step {step_id}", "plan", f"expected Change, got {type(item).__name__}")
-    return {"kind": str(item.kind), "target": str(item.target), "detail": str(item.detail)}
+    target = on_appliance(str(item.target))
+    return {"kind": str(item.kind), "target": target, "detail": str(item.detail)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -63,6 +64,26 @@ def test_a_plan_of_the_wrong_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(plan, "plan", lambda: (bad,))
     with pytest.raises(ManifestError, match="expected Change, got str"):
         plan.changes(StepContext(step_id="bad", config={}), {"step_id": "bad"})
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("{root}/etc/blockhost/db.yaml", "/etc/blockhost/db.yaml"),
+        ("{root}-beside/x", "{root}-beside/x"),
+        ("/dev/vda", "/dev/vda"),
+        ("nginx.service", "nginx.service"),
+    ],
+)
+def test_a_plan_names_the_appliances_paths(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, shown: str
+) -> None:
+    monkeypatch.setenv("BLOCKHOST_ROOT", str(tmp_path))
+    change = Change("file", target.format(root=tmp_path))
+    step = Step("one", "One", apply=lambda _context: None, plan=lambda _context: [change])
+    monkeypatch.setattr(plan, "plan", lambda: [step])
+    found = plan.changes(StepContext(step_id="one", config={}), {"step_id": "one"})
+    assert found["changes"][0]["target"] == shown.format(root=tmp_path)
 
 
 def test_the_hash_follows_what_changes_and_nothing_else() -> None:

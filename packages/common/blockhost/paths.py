@@ -16,6 +16,12 @@ def at(path: str | os.PathLike[str]) -> Path:
     return root() / os.fspath(path).lstrip("/")
 
 
+def on_appliance(path: str) -> str:
+    """A path below the current root as the appliance would call it; any other text as it is."""
+    base = str(root()).rstrip("/")
+    return path.removeprefix(base) if base and path.startswith(f"{base}/") else path
+
+
 def config_dir() -> Path:
     """Configuration, root:blockhost 0750."""
     return at("/etc/blockhost")
