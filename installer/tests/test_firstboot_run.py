@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -210,7 +211,7 @@ def test_a_silent_agent_is_no_answer() -> None:
 def test_runtime_is_checked_only_when_asked_for(
     root: Path, monkeypatch: pytest.MonkeyPatch, wanted: list[str], missing: str
 ) -> None:
-    monkeypatch.setattr(nodejs, "runtimes", lambda: wanted)
+    monkeypatch.setattr(nodejs, "load_engine", lambda: SimpleNamespace(runtimes=tuple(wanted)))
     if missing:
         with pytest.raises(StepFailed, match=missing):
             nodejs.run(context("nodejs"))

@@ -5,9 +5,8 @@ An engine asks by the key `setup.runtimes` of its manifest, a list of program na
 
 from __future__ import annotations
 
-from blockhost import command, paths
+from blockhost import command
 from blockhost.errors import StepFailed
-from blockhost.fields import Fields, load_json_document
 from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.manifest import load_engine
@@ -15,7 +14,7 @@ from blockhost.pipeline import Step, StepContext
 
 
 def run(context: StepContext) -> None:
-    wanted = runtimes()
+    wanted = list(load_engine().runtimes)
     missing = [program for program in wanted if command.find(program) is None]
     if missing:
         raise StepFailed(
@@ -23,14 +22,6 @@ def run(context: StepContext) -> None:
             hint=_("Build the ISO with the packages that the engine depends on"),
         )
     context.result({"runtimes": wanted})
-
-
-def runtimes() -> list[str]:
-    """The programs that the installed engine cannot do without."""
-    load_engine()  # a malformed manifest is reported as what it is
-    path = paths.share_dir() / "engine.json"
-    document = Fields(load_json_document(path.read_bytes(), source=str(path)), source=str(path))
-    return list(document.child("setup").strings("runtimes", ()))
 
 
 STEP = Step(

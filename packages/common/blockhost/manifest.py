@@ -99,6 +99,7 @@ class EngineManifest:
     session_key: str
     accent_color: str | None = None
     first_boot_hook: str | None = None
+    runtimes: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     constraints: Constraints = Constraints()
     permissions: Permissions = Permissions()
@@ -122,6 +123,7 @@ class EngineManifest:
                 first_boot_hook=_absolute(setup, "first_boot_hook", required=False),
                 finalization_steps=_step_ids(setup, "finalization_steps"),
                 post_finalization_steps=_step_ids(setup, "post_finalization_steps"),
+                runtimes=_programs(setup, "runtimes"),
                 session_key=_session_key(keys),
                 secrets=keys.strings("secrets", ()),
                 constraints=_constraints(constraints),
@@ -274,6 +276,14 @@ def _step_ids(setup: Fields, key: str) -> tuple[str, ...]:
             setup.fail(f"{key}[{index}]", f"expected a step id, got {value!r}")
         if value in values[:index]:
             setup.fail(f"{key}[{index}]", f"step {value!r} stands here twice")
+    return values
+
+
+def _programs(setup: Fields, key: str) -> tuple[str, ...]:
+    values = setup.strings(key, ())
+    for index, value in enumerate(values):
+        if not PROGRAM.fullmatch(value):
+            setup.fail(f"{key}[{index}]", f"expected the name of an executable, got {value!r}")
     return values
 
 
