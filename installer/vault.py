@@ -18,8 +18,8 @@ from blockhost import paths
 from blockhost.errors import BlockhostError, DamagedFile
 from blockhost.files import make_dir, read_sealed, remove_sealed, write_sealed
 from blockhost.i18n import gettext as _
+from blockhost.placeholders import resolve_secrets
 from blockhost.secret import Redactor, Secret
-from installer.answers.secrets import resolve_secrets
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MAX_SECRETS = 64

@@ -7,6 +7,7 @@ the published JSON Schema is made from the same tables.
 
 from __future__ import annotations
 
+from blockhost.placeholders import is_placeholder, placeholder, resolve_secrets
 from installer.answers.admin_commands import AdminCommandsAnswer
 from installer.answers.collection import (
     SECTIONS,
@@ -25,9 +26,6 @@ from installer.answers.network import NetworkAnswer
 from installer.answers.plugin import PluginAnswer
 from installer.answers.secrets import (
     ADMIN_SIGNATURE,
-    is_placeholder,
-    placeholder,
-    resolve_secrets,
     secret_names,
     split_secrets,
 )

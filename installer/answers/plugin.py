@@ -10,9 +10,9 @@ from blockhost.errors import AnswerError, BlockhostError
 from blockhost.fields import suggest
 from blockhost.i18n import gettext as _
 from blockhost.manifest import EngineManifest, ProvisionerManifest
+from blockhost.placeholders import is_placeholder
 from blockhost.plugin_api import WizardModule, export
 from installer.answers.form import Refused, all_problems, as_text, problem_of
-from installer.answers.secrets import is_placeholder
 
 
 @dataclass(frozen=True, slots=True)

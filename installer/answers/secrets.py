@@ -1,29 +1,18 @@
-"""Secrets stay out of what is stored and shown: a placeholder stands where the value was.
+"""Which answers are secret, and how they leave a session: see `blockhost.placeholders`.
 
-`{"$secret": "NAME"}` in a session, a run header or a step's configuration means: the vault has it
-under NAME. Names are those of the form fields: `admin_signature`, and the manifests' `secrets`.
+Names are those of the form fields: `admin_signature`, and the manifests' `secrets`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from blockhost.manifest import EngineManifest, ProvisionerManifest
+from blockhost.placeholders import is_placeholder, placeholder
 from blockhost.secret import Secret
 
-PLACEHOLDER = "$secret"
 ADMIN_SIGNATURE = "admin_signature"
-
-
-def placeholder(name: str) -> dict[str, str]:
-    """What stands in a stored document for the secret called `name`."""
-    return {PLACEHOLDER: name}
-
-
-def is_placeholder(value: object) -> bool:
-    """True for exactly one placeholder."""
-    return isinstance(value, Mapping) and set(value) == {PLACEHOLDER} and isinstance(value[PLACEHOLDER], str)
 
 
 def as_secret(value: object) -> Secret:
@@ -65,17 +54,3 @@ def split_secrets(
         if isinstance(public.get(key), Mapping):
             public[key] = without(public[key], names)
     return public, found
-
-
-def resolve_secrets(document: Any, get: Callable[[str], Secret]) -> Any:
-    """The document with each placeholder replaced by the value that `get` has for it.
-
-    The result holds secrets in the clear: it is for a step or an export, never for a file of ours.
-    """
-    if is_placeholder(document):
-        return get(document[PLACEHOLDER]).reveal()
-    if isinstance(document, Mapping):
-        return {key: resolve_secrets(value, get) for key, value in document.items()}
-    if isinstance(document, list | tuple):
-        return [resolve_secrets(value, get) for value in document]
-    return document

@@ -24,6 +24,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from blockhost import boot_clock
 from blockhost.errors import DamagedFile
 from blockhost.files import make_dir, read_json, remove, write_json
+from blockhost.placeholders import is_placeholder, placeholder
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class KeptSecret(dict[str, str]):
 
 def kept(name: str) -> KeptSecret:
     """The placeholder that a session holds instead of a secret."""
-    return KeptSecret({"$secret": name})
+    return KeptSecret(placeholder(name))
 
 
 class SessionStore:
@@ -186,7 +187,7 @@ def _text(value: Any) -> str:
 
 def _with_placeholders(value: Any) -> Any:
     if isinstance(value, Mapping):
-        if set(value) == {"$secret"}:
+        if is_placeholder(value):
             return KeptSecret(value)
         return {key: _with_placeholders(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -15,6 +15,8 @@ from blockhost.errors import ManifestError, StepFailed
 from blockhost.manifest import STEP_ID
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Step
+from blockhost.placeholders import hide_secrets, resolve_secrets
+from blockhost.secret import Secret
 
 PluginKind = Literal["engine", "provisioner"]
 
@@ -123,10 +125,19 @@ def _as_step(item: object, owner: str, index: int) -> Step:
 
 
 def _adapt(step_id: str, function: Callable[[dict[str, Any]], Any]) -> Callable[[StepContext], None]:
-    """Wrap `func(config) -> (ok, error)`."""
+    """Wrap `func(config) -> (ok, error)`.
+
+    Such a function finds secrets in `config` itself. It gets a copy with them; placeholders stand in
+    what is kept of its changes.
+    """
 
     def apply(context: StepContext) -> None:
-        outcome = function(context.config)
+        secrets: dict[str, Secret] = {}
+        config = resolve_secrets(context.config, lambda name: secrets.setdefault(name, context.secret(name)))
+        outcome = function(config)
+        kept = hide_secrets(config, secrets)
+        context.config.clear()
+        context.config.update(kept)
         data = context.config.pop(f"_step_result_{step_id}", None)
         if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[0], bool):
             raise StepFailed(
