@@ -11,12 +11,13 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from blockhost import codes, command, nginx_site, paths
-from blockhost.errors import AnswerError, BlockhostError, FieldError, WorkerError
+from blockhost.errors import AnswerError, BlockhostError, CommandFailed, FieldError, WorkerError
 from blockhost.fields import Fields, suggest
 from blockhost.framing import Peer
 from blockhost.i18n import gettext as _
@@ -215,7 +216,7 @@ class Commands:
         fields.refuse_unknown()
         view = self._supervisor.view()
         run.require(Command.COMPLETE, view.status, view.run_id)
-        _later(_say_goodbye)
+        _later(_end_setup)
         return {"status": "completed"}
 
     def reboot(self, fields: Fields) -> Answer:
@@ -225,8 +226,8 @@ class Commands:
 
         def goodbye() -> None:
             if complete:
-                _say_goodbye()
-            command.run(["systemctl", "reboot"])
+                _close_wizard()
+            _ask_systemd("reboot")
 
         _later(goodbye)
         return {"status": "rebooting"}
@@ -334,8 +335,19 @@ def _later(act: Callable[[], None]) -> None:
     timer.start()
 
 
-def _say_goodbye() -> None:
+def _end_setup() -> None:
+    _close_wizard()
+    # This process, too: root needs no socket for a setup that is over.
+    _ask_systemd("stop", "blockhost-worker.service")
+
+
+def _close_wizard() -> None:
     nginx_site.without_wizard()
     command.run(["systemctl", "disable", "--now", "blockhost-wizard.service"])
-    # This process, too: root needs no socket for a setup that is over.
-    command.run(["systemctl", "--no-block", "stop", "blockhost-worker.service"])
+
+
+def _ask_systemd(*verb: str) -> None:
+    """Queue what ends this very service; the program that asked may be stopped along with it."""
+    done = command.probe(["systemctl", "--no-block", *verb])
+    if done.code not in (0, -signal.SIGTERM):
+        raise CommandFailed("systemctl", done.code, done.stderr)

@@ -205,6 +205,15 @@ class Appliance:
         self._shut_down()
         self.start()
 
+    def come_back(self) -> None:
+        """Wait for the restart that something inside asked for, and boot again."""
+        assert self._nspawn is not None
+        code = self._nspawn.wait(SHUTDOWN_S)
+        if code != EXIT_FORCE_RESTART:
+            raise MachineError(f"the machine ended with {code} instead of restarting\n{self.console()}")
+        self.kill()
+        self.start()
+
     def _shut_down(self) -> None:
         self.probe(["systemctl", "--no-block", "poweroff"])
         assert self._nspawn is not None
