@@ -225,6 +225,9 @@ def _panel_locations(prefix: str, ports: Ports) -> Iterator[Directive]:
 def _proxy(upstream: str) -> Iterator[Directive]:
     yield directive("proxy_pass", upstream)
     yield directive("proxy_http_version", "1.1")
+    # The defaults are too small for the headers below, and nginx warns at each start.
+    yield directive("proxy_headers_hash_max_size", "1024")
+    yield directive("proxy_headers_hash_bucket_size", "128")
     yield directive("proxy_set_header", "Host", Expression("$http_host"))
     yield directive("proxy_set_header", "Connection", "")
     # Replaced, not appended to: what a client claims about itself is worth nothing.
