@@ -137,9 +137,6 @@ def _install(result: Path, base: Base, wishes: Wishes, progress: Progress) -> No
             "our packages could not be installed over the base image",
             hint="A missing dependency goes into iso_builder/package_lists.py",
         ) from error
-    for line in log:
-        if line.startswith("not there: "):
-            progress.note(f"no unit {line.removeprefix('not there: ')} yet")
     shutil.rmtree(work)
     mount_point.rmdir()
 

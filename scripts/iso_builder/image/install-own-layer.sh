@@ -12,26 +12,11 @@ ssh=$5
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$upper,workdir=$work" "$root"
 mount -t proc proc "$root/proc"
 
-if ls "$root"/var/lib/blockhost/packages/host/*.deb > /dev/null 2>&1; then
-  # The pool lies on the appliance too: first boot verifies the packages and repairs them from there.
-  # shellcheck disable=SC2016  # expanded inside the chroot
-  chroot "$root" sh -c 'dpkg --force-unsafe-io --install /var/lib/blockhost/packages/host/*.deb'
-fi
+# The packages enable their own units. The pool lies on the appliance too: first boot verifies the packages
+# and repairs them from there.
+# shellcheck disable=SC2016  # expanded inside the chroot
+chroot "$root" sh -c 'dpkg --force-unsafe-io --install /var/lib/blockhost/packages/host/*.deb'
 
-start_at_boot() {
-  # Only what is there: templates (console@tty1) are looked for by their template's name.
-  file=$(echo "$1" | sed 's/@.*\.service/@.service/')
-  if [ -e "$root/usr/lib/systemd/system/$file" ]; then
-    chroot "$root" systemctl --quiet enable "$1"
-  else
-    echo "not there: $1"
-  fi
-}
-
-for unit in blockhost-firstboot blockhost-wizard blockhost-worker blockhost-console@tty1 \
-  blockhost-console@ttyS0; do
-  start_at_boot "$unit.service"
-done
 # By hand: systemctl would also rewrite SysV's links, which are in the base image.
 if [ "$ssh" = yes ]; then
   ln -s /usr/lib/systemd/system/ssh.service "$root/etc/systemd/system/multi-user.target.wants/ssh.service"
