@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import sqlite3
-import subprocess
-import sys
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from blockhost.errors import BlockhostError, ConfigError, DamagedFile
+from blockhost.errors import BlockhostError, ConfigError
 from blockhost.vm_db import MockVMDatabase, PoolExhausted, Pools, VMDatabase, get_database
-from blockhost.vm_db.schema import MIGRATIONS
+from blockhost.vm_db.own_addresses import own_addresses
 
-COMMON = Path(__file__).parents[1]
 CONFIG = {
     "ip_pool": {"network": "192.0.2.0/24", "start": "192.0.2.0", "end": "192.0.2.6", "gateway": "192.0.2.1",
                 "reserved": ["192.0.2.3"]},
@@ -134,55 +131,127 @@ def test_credentials(database: VMDatabase) -> None:
         database.mark_nft_minted("x")
 
 
+def test_address_of_another_machine_is_refused(database: VMDatabase) -> None:
+    database.register_vm("a", 100, "192.0.2.2", "2001:DB8::10")
+    for ip, ipv6 in (("192.0.2.2", None), (None, "2001:db8::10"), (None, "2001:db8:0::10")):
+        with pytest.raises(BlockhostError, match="belongs to the VM a"):
+            database.register_vm("b", 101, ip, ipv6)
+    with pytest.raises(BlockhostError, match="the id 100 belongs to the VM a"):
+        database.register_vm("b", 100, "192.0.2.4")
+    assert database.get_vm("b") is None
+    assert database.allocate_ip() == "192.0.2.4"
+    with pytest.raises(BlockhostError, match="'x' is not an address"):
+        database.register_vm("b", 101, "x")
+
+
+def test_id_registered_by_hand_is_not_handed_out(database: VMDatabase) -> None:
+    database.register_vm("a", 100, None)
+    assert database.allocate_vmid() == 101
+
+
+def test_late_destroy_does_not_free_the_next_holders_address(database: VMDatabase) -> None:
+    """Released, handed to b, and only then is a marked: b's address must stay b's."""
+    address = database.allocate_ip()
+    database.register_vm("a", 100, address)
+    database.release_ip(address)
+    assert database.register_vm("b", 101, database.allocate_ip())["ip_address"] == address
+    database.mark_destroyed("a")
+    assert database.allocate_ip() != address
+    database.forget_vm("a")
+    assert database.register_vm("c", 102, database.allocate_ip())["ip_address"] != address
+
+
+def test_pool_that_changes_starts_over(database: VMDatabase) -> None:
+    taken = [database.allocate_ip() for _ in range(3)]  # .2 .4 .5
+    database.register_vm("a", 100, "192.0.2.9")
+    database.release_ip(taken[0])
+    database.pools = Pools.parse(
+        {"ip_pool": {**CONFIG["ip_pool"], "start": "192.0.2.3", "end": "192.0.2.10", "reserved": []}},
+        source="db.yaml",
+    )
+    assert [database.allocate_ip() for _ in range(5)] == [f"192.0.2.{n}" for n in (3, 6, 7, 8, 10)]
+    database.release_ip("192.0.2.4")
+    database.pools = Pools.parse(CONFIG, source="db.yaml")
+    assert [database.allocate_ip() for _ in range(2)] == ["192.0.2.2", "192.0.2.4"]
+    with pytest.raises(PoolExhausted):
+        database.allocate_ip()
+
+
+def test_huge_ipv6_pool(database: VMDatabase) -> None:
+    database.pools = Pools.parse(
+        {"ipv6_pool": {"start": "2001:db8::", "end": "2001:db8::ffff:ffff:ffff:ffff",
+                       "gateway": "2001:db8::1", "reserved": ["2001:db8::3"]}}, source="x",
+    )  # fmt: skip
+    database.register_vm("a", 100, None, "2001:db8::ffff:0:0:1")
+    assert [database.allocate_ipv6() for _ in range(2)] == ["2001:db8::2", "2001:db8::4"]
+
+
+def test_addresses_of_the_host_are_not_handed_out(database: VMDatabase) -> None:
+    database.pools = database.pools.without(["192.0.2.2", "2001:db8::10", "192.0.2.77"])
+    assert (database.allocate_ip(), database.allocate_ipv6()) == ("192.0.2.4", "2001:db8::11")
+
+
+def test_expiry_is_set_whatever_it_was(database: VMDatabase, clock: Clock) -> None:
+    database.register_vm("a", 100, None)
+    moment = clock.now + datetime.timedelta(days=7, microseconds=5)
+    for _ in range(2):
+        assert database.set_expiry("a", moment)["expires_at"] == "2026-01-08T00:00:00+00:00"
+
+
+def test_fields_are_corrected(database: VMDatabase) -> None:
+    database.register_vm("a", 100, None)
+    changed = database.update_fields(
+        "a", {"owner": "o", "wallet_address": None, "nft_token_id": 3, "gecos_synced": True,
+              "expires_at": "2026-02-01T01:00:00+01:00", "purpose": "p", "node_id": "n2"},
+    )  # fmt: skip
+    assert (changed["owner"], changed["nft_token_id"], changed["gecos_synced"]) == ("o", 3, True)
+    assert (changed["expires_at"], changed["node_id"]) == ("2026-02-01T00:00:00+00:00", "n2")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"status": "active"}, "'status' cannot be set"),
+        ({"vm_name": "b"}, "'vm_name' cannot be set"),
+        ({"owner": None}, "expected str"),
+        ({"nft_token_id": True}, "expected int or null"),
+        ({"gecos_synced": 1}, "expected bool"),
+        ({"expires_at": "soon"}, "expected a time like"),
+    ],
+)
+def test_wrong_field_changes_nothing(database: VMDatabase, fields: dict[str, object], message: str) -> None:
+    before = database.register_vm("a", 100, None)
+    with pytest.raises(BlockhostError, match=message):
+        database.update_fields("a", {"purpose": "p", **fields})
+    assert database.get_vm("a") == before
+
+
+def test_unknown_machine_is_named(database: VMDatabase) -> None:
+    for call in (
+        lambda: database.update_fields("x", {"purpose": "p"}),
+        lambda: database.extend_expiry("x", 1),
+        lambda: database.mark_suspended("x"),
+        lambda: database.mark_active("x"),
+        lambda: database.mark_destroyed("x"),
+    ):
+        with pytest.raises(BlockhostError, match="no VM named x"):
+            call()
+    database.forget_vm("x")
+
+
+def test_several_calls_are_one(database: VMDatabase) -> None:
+    with pytest.raises(RuntimeError), database.transaction():  # noqa: PT012
+        database.register_vm("a", database.allocate_vmid(), database.allocate_ip())
+        raise RuntimeError
+    assert database.list_vms() == []
+    assert database.allocate_ip() == "192.0.2.2"
+    assert database.complaints() == []
+
+
 def test_threads_get_different_addresses(database: VMDatabase) -> None:
     with ThreadPoolExecutor(8) as pool:
         given = list(pool.map(lambda _: database.allocate_ipv6(), range(100)))
     assert len(set(given)) == 100
-
-
-ALLOCATE = """
-import sys
-from pathlib import Path
-from blockhost.vm_db import Pools, VMDatabase
-pools = Pools.parse({"ip_pool": {"network": "10.0.0.0/16", "start": "10.0.1.0", "end": "10.0.9.0",
-                                 "gateway": "10.0.0.1"}}, source="x")
-database = VMDatabase(Path(sys.argv[1]), pools)
-for number in range(30):
-    record = database.reserve_vm(f"{sys.argv[2]}-{number}")
-    print(record["ip_address"], record["vmid"])
-"""
-
-
-def test_processes_get_different_addresses(tmp_path: Path) -> None:
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", ALLOCATE, str(tmp_path / "vms.db"), f"p{number}"],
-            env={"PYTHONPATH": str(COMMON)}, stdout=subprocess.PIPE, text=True,
-        )
-        for number in range(4)
-    ]  # fmt: skip
-    lines = [line for process in running for line in process.communicate()[0].splitlines()]
-    assert len(lines) == 120
-    assert len({line.split()[0] for line in lines}) == 120
-    assert len({line.split()[1] for line in lines}) == 120
-
-
-def test_file_is_durable_and_private(tmp_path: Path) -> None:
-    database = VMDatabase(tmp_path / "vms.db")
-    assert (tmp_path / "vms.db").stat().st_mode & 0o777 == 0o640
-    connection = database._connection
-    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
-    database.close()
-
-
-def test_newer_schema_is_refused(tmp_path: Path) -> None:
-    VMDatabase(tmp_path / "vms.db").close()
-    with sqlite3.connect(tmp_path / "vms.db") as raw:
-        raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    raw.close()
-    with pytest.raises(DamagedFile, match="newer than this program"):
-        VMDatabase(tmp_path / "vms.db")
 
 
 @pytest.mark.parametrize(
@@ -210,3 +279,47 @@ def test_database_of_the_host(root: Path) -> None:
     with pytest.raises(PoolExhausted, match="no ip_pool"):
         database.allocate_ip()
     database.close()
+
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+        +-- 192.168.7.0/24 2 0 2
+           |-- 192.168.7.0
+              /24 link UNICAST
+           |-- 192.168.7.12
+              /32 host LOCAL
+           |-- 192.168.7.255
+              /32 link BROADCAST
+"""
+ROUTE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+br0\t00000000\t0107A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+br0\t0007A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+IF_INET6 = "20010db8000000000000000000000001 02 40 00 80      br0\n"
+
+
+def test_host_knows_its_addresses(tmp_path: Path) -> None:
+    for name, text in (("fib_trie", FIB_TRIE), ("route", ROUTE), ("if_inet6", IF_INET6)):
+        (tmp_path / name).write_text(text)
+    assert own_addresses(tmp_path) == {"192.168.7.12", "192.168.7.1", "2001:db8::1"}
+    assert own_addresses(tmp_path / "none") == set()
+    assert "127.0.0.1" in own_addresses(Path("/proc/net"))  # this kernel's own tables
+
+
+def test_database_of_the_host_reserves_the_hosts_addresses(root: Path) -> None:
+    (root / "proc/net").mkdir(parents=True)
+    (root / "proc/net/fib_trie").write_text("  |-- 192.0.2.2\n     /32 host LOCAL\n")
+    (root / "etc/blockhost/db.yaml").write_text(json.dumps(CONFIG))
+    database = get_database()
+    assert database.allocate_ip() == "192.0.2.4"
+    database.close()
+
+
+def test_looking_makes_no_database(root: Path) -> None:
+    (root / "etc/blockhost/db.yaml").write_text("{}")
+    with pytest.raises(BlockhostError, match="no VM database yet") as refusal:
+        get_database(create=False)
+    assert "restore" in refusal.value.hint
+    assert list((root / "var/lib/blockhost").iterdir()) == []

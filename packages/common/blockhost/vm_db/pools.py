@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from blockhost.errors import BlockhostError, ConfigError
@@ -27,12 +28,25 @@ class Range:
     def __iter__(self) -> Iterator[str]:
         for number in range(self.first, self.last + 1):
             if number not in self.reserved:
-                yield self._text(number)
+                yield self.text(number)
 
     def __str__(self) -> str:
-        return f"{self._text(self.first)} to {self._text(self.last)}"
+        return f"{self.text(self.first)} to {self.text(self.last)}"
 
-    def _text(self, number: int) -> str:
+    @property
+    def identity(self) -> str:
+        """Another one for every other pool; what is reserved outside the range does not count."""
+        inside = sorted(number for number in self.reserved if self.first <= number <= self.last)
+        return hashlib.sha256(repr((self.first, self.last, inside)).encode()).hexdigest()[:32]
+
+    def without(self, addresses: Iterable[str]) -> Range:
+        """The same range with more of it reserved; addresses of the other family are ignored."""
+        parsed = [ipaddress.ip_address(address) for address in addresses]
+        numbers = {int(address) for address in parsed if address.version == self.family}
+        return replace(self, reserved=self.reserved | numbers)
+
+    def text(self, number: int) -> str:
+        """The address with this number."""
         return str(ipaddress.IPv4Address(number) if self.family == 4 else ipaddress.IPv6Address(number))
 
 
@@ -45,6 +59,15 @@ class Pools:
     vmids: tuple[int, int] = (100, 999_999)
     default_expiry_days: int = 30
     grace_days: int = 7
+
+    def without(self, addresses: Iterable[str]) -> Pools:
+        """The same pools with more addresses that are never handed out."""
+        known = list(addresses)
+        return replace(
+            self,
+            ipv4=self.ipv4 and self.ipv4.without(known),
+            ipv6=self.ipv6 and self.ipv6.without(known),
+        )
 
     @classmethod
     def parse(cls, document: Mapping[str, Any], *, source: str) -> Pools:
@@ -72,20 +95,28 @@ def _ipv4(fields: Fields, source: str) -> Range:
     except ValueError as error:
         raise ConfigError(source, "$.ip_pool.network", str(error)) from None
     lowest, highest = int(network.network_address), int(network.broadcast_address)
-    reserved = {
-        _parsed(text, 4, fields.source, f"{fields.path}.reserved") for text in fields.strings("reserved", ())
-    }
-    found = Range(4, first, last, frozenset({gateway, lowest, highest} | reserved))
+    found = Range(4, first, last, frozenset({gateway, lowest, highest} | _reserved(fields, 4)))
     if not lowest <= first <= last <= highest:
         raise ConfigError(source, "$.ip_pool", f"{found} is not a range in {network}")
     return found
 
 
 def _ipv6(fields: Fields, source: str) -> Range:
-    found = Range(6, _number(fields, "start", 6), _number(fields, "end", 6))
+    first, last = _number(fields, "start", 6), _number(fields, "end", 6)
+    reserved = _reserved(fields, 6)
+    if "gateway" in fields:
+        reserved.add(_number(fields, "gateway", 6))
+    if first & 0xFFFF_FFFF_FFFF_FFFF == 0:
+        reserved.add(first)  # the subnet-router anycast address (RFC 4291, 2.6.1)
+    found = Range(6, first, last, frozenset(reserved))
     if found.first > found.last:
         raise ConfigError(source, "$.ipv6_pool", f"{found} is not a range")
     return found
+
+
+def _reserved(fields: Fields, family: int) -> set[int]:
+    path = f"{fields.path}.reserved"
+    return {_parsed(text, family, fields.source, path) for text in fields.strings("reserved", ())}
 
 
 def _number(fields: Fields, key: str, family: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from enum import StrEnum
 from typing import TypedDict
 
@@ -39,3 +40,31 @@ class VmRecord(TypedDict):
 
 COLUMNS: tuple[str, ...] = tuple(VmRecord.__annotations__)
 FLAGS = ("nft_minted", "gecos_synced")
+
+#: Fields that may be corrected by hand, with the types of their values.
+CHANGEABLE: dict[str, tuple[type, ...]] = {
+    "owner": (str,),
+    "wallet_address": (str, type(None)),
+    "purpose": (str,),
+    "expires_at": (str, type(None)),
+    "nft_token_id": (int, type(None)),
+    "gecos_synced": (bool,),
+    "node_id": (str,),
+}
+
+
+def as_text(moment: datetime.datetime) -> str:
+    """A record's time: ISO 8601 in UTC to the second, so that texts sort like the moments."""
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
+
+
+def as_moment(text: str | None) -> datetime.datetime | None:
+    """The moment of a record's time; one without a zone is in UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text is None:
+        return None
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -1,10 +1,8 @@
-"""The database's schema as numbered migrations; each runs once, in order."""
+"""The database's schema as numbered migrations; each runs once, in order. A released one is never edited."""
 
 from __future__ import annotations
 
-import sqlite3
-
-from blockhost.errors import DamagedFile
+from blockhost.sqlite_file import Schema
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -31,21 +29,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE addresses (address TEXT PRIMARY KEY, family INTEGER NOT NULL)",
         "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
     ),
+    (
+        # Who holds an address: one that is freed twice must not take it from its next holder.
+        "ALTER TABLE addresses ADD COLUMN vm_name TEXT",
+        """UPDATE addresses SET vm_name = (
+            SELECT vm_name FROM vms
+            WHERE status != 'destroyed' AND (ip_address = address OR ipv6_address = address)
+        )""",
+        # The next address in one look, however many are in use (addresses.py). Numbers are 32
+        # hexadecimal digits: IPv6 does not fit SQLite's integers, and text of one length sorts.
+        "CREATE TABLE pools (family INTEGER PRIMARY KEY, identity TEXT NOT NULL, next TEXT NOT NULL)",
+        """CREATE TABLE released (
+            family INTEGER NOT NULL, number TEXT NOT NULL, PRIMARY KEY (family, number)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX vms_by_vmid ON vms (vmid)",
+        "DROP INDEX vms_by_status",
+        "CREATE INDEX vms_by_expiry ON vms (status, expires_at)",
+    ),
 )
 
-
-def migrate(database: sqlite3.Connection) -> None:
-    """Bring an open database to the newest schema; call it inside a transaction.
-
-    Raises:
-        DamagedFile: a newer version of the product wrote it.
-    """
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        raise DamagedFile(
-            "VM database", f"schema {version} is newer than this program", remedy="Upgrade blockhost-common"
-        )
-    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-        for statement in statements:
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {number}")
+SCHEMA = Schema("VM database", 0x424C4832, MIGRATIONS, first_table="vms")  # "BLH2"

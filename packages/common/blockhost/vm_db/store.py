@@ -5,24 +5,21 @@ What `allocate_*` returns is reserved at once and durably, so two processes neve
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import ipaddress
-import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 from blockhost.errors import BlockhostError
-from blockhost.vm_db.pools import PoolExhausted, Pools, Range
-from blockhost.vm_db.record import COLUMNS, FLAGS, Status, VmRecord
-from blockhost.vm_db.schema import migrate
+from blockhost.sqlite_file import SqliteFile
+from blockhost.vm_db import addresses
+from blockhost.vm_db.pools import PoolExhausted, Pools
+from blockhost.vm_db.record import CHANGEABLE, COLUMNS, FLAGS, Status, VmRecord, as_moment, as_text
+from blockhost.vm_db.schema import SCHEMA
 
 Clock = Callable[[], datetime.datetime]
-
-BUSY_S = 30.0
 
 
 def utc_now() -> datetime.datetime:
@@ -32,27 +29,29 @@ def utc_now() -> datetime.datetime:
 class VMDatabase:
     """The contract's database API. Safe to share between threads; processes share the file."""
 
-    def __init__(self, path: Path | str, pools: Pools | None = None, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, path: Path | str, pools: Pools | None = None, *, clock: Clock = utc_now, create: bool = True
+    ) -> None:
+        """Open it; with `create`, an empty one is made where there is none.
+
+        Raises:
+            BlockhostError: it is missing, or may not be opened.
+            DamagedFile: it is not a VM database, or cannot be read.
+        """
         self.pools = pools or Pools()
         self._clock = clock
-        self._guard = threading.RLock()
-        try:
-            if path != ":memory:":
-                # 0640, whatever the umask: who owns which machine is not for everybody to read.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.OperationalError) as error:
-            raise BlockhostError(f"{path}: {error}", hint="Has the setup been completed?") from error
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        with self._transaction() as database:
-            migrate(database)
+        self._file = SqliteFile(None if path == ":memory:" else Path(path), SCHEMA, create=create)
 
     def close(self) -> None:
-        self._connection.close()
+        self._file.close()
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the file, as far as SQLite can tell; nothing when it is sound."""
+        return self._file.complaints()
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Several calls as one: all or nothing, and nobody else writes in between."""
+        return self._file.transaction()
 
     # --- machines ---------------------------------------------------------------------------
 
@@ -73,45 +72,35 @@ class VMDatabase:
         """Record a machine. The name of a destroyed one may be used again.
 
         Raises:
-            BlockhostError: a machine of that name exists.
+            BlockhostError: a machine of that name exists, or the id or an address is another one's.
         """
         now = self._clock()
-        with self._transaction() as database:
+        record: VmRecord = {
+            "vm_name": name,
+            "vmid": vmid,
+            "ip_address": None if ip is None else addresses.canonical(ip),
+            "ipv6_address": None if ipv6 is None else addresses.canonical(ipv6),
+            "status": Status(status).value,
+            "owner": owner,
+            "wallet_address": wallet_address,
+            "purpose": purpose,
+            "created_at": as_text(now),
+            "expires_at": as_text(now + datetime.timedelta(days=expiry_days)),
+            "suspended_at": None,
+            "destroyed_at": None,
+            "nft_token_id": None,
+            "nft_minted": False,
+            "nft_minted_at": None,
+            "gecos_synced": False,
+            "node_id": node_id,
+        }
+        with self.transaction() as database:
             before = _one(database, name)
             if before is not None and before["status"] != Status.DESTROYED:
                 raise BlockhostError(f"a VM named {name} exists already")
             database.execute("DELETE FROM vms WHERE vm_name = ?", (name,))
-            record: VmRecord = {
-                "vm_name": name,
-                "vmid": vmid,
-                "ip_address": ip,
-                "ipv6_address": ipv6,
-                "status": status.value,
-                "owner": owner,
-                "wallet_address": wallet_address,
-                "purpose": purpose,
-                "created_at": _text(now),
-                "expires_at": _text(now + datetime.timedelta(days=expiry_days)),
-                "suspended_at": None,
-                "destroyed_at": None,
-                "nft_token_id": None,
-                "nft_minted": False,
-                "nft_minted_at": None,
-                "gecos_synced": False,
-                "node_id": node_id,
-            }
-            marks = ", ".join("?" * len(COLUMNS))
-            database.execute(
-                f"INSERT INTO vms ({', '.join(COLUMNS)}) VALUES ({marks})",  # noqa: S608  our own names
-                tuple(record[column] for column in COLUMNS),  # type: ignore[literal-required]
-            )
-            for address in (ip, ipv6):
-                if address is not None:
-                    database.execute(
-                        "INSERT OR IGNORE INTO addresses (address, family) VALUES (?, ?)",
-                        (address, ipaddress.ip_address(address).version),
-                    )
-            return record
+            insert(database, record)
+        return record
 
     def reserve_vm(
         self,
@@ -126,7 +115,7 @@ class VMDatabase:
 
         `mark_active` completes it, `forget_vm` takes everything back.
         """
-        with self._transaction():
+        with self.transaction():
             return self.register_vm(
                 name,
                 self.allocate_vmid(),
@@ -141,169 +130,163 @@ class VMDatabase:
 
     def get_vm(self, name: str) -> VmRecord | None:
         """The record of a machine, destroyed ones included."""
-        with self._guard:
-            return _one(self._connection, name)
+        row = self._file.one("SELECT * FROM vms WHERE vm_name = ?", (name,))
+        return None if row is None else _record(row)
 
     def list_vms(self, status: str | None = None) -> list[VmRecord]:
         """All machines by name, or those with one status."""
-        query, values = "SELECT * FROM vms ORDER BY vm_name", ()
-        if status is not None:
-            query, values = "SELECT * FROM vms WHERE status = ? ORDER BY vm_name", (str(status),)  # type: ignore[assignment]
-        with self._guard:
-            return [_record(row) for row in self._connection.execute(query, values)]
+        if status is None:
+            return self._select("1 ORDER BY vm_name")
+        return self._select("status = ? ORDER BY vm_name", str(status))
 
     def extend_expiry(self, name: str, days: int) -> VmRecord:
         """Let a machine live longer: from its expiry, or from now when that has passed."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             record = _existing(database, name)
             now = self._clock()
-            expires = _time(record["expires_at"]) or now
-            return _set(database, name, expires_at=_text(max(expires, now) + datetime.timedelta(days=days)))
+            expires = as_moment(record["expires_at"]) or now
+            return _set(database, name, expires_at=as_text(max(expires, now) + datetime.timedelta(days=days)))
+
+    def set_expiry(self, name: str, moment: datetime.datetime) -> VmRecord:
+        """Let a machine live until `moment`, whatever was before: safe to repeat."""
+        return self.update_fields(name, {"expires_at": as_text(moment)})
+
+    def update_fields(self, name: str, fields: Mapping[str, object]) -> VmRecord:
+        """Correct some fields of a record; all of them or none.
+
+        Raises:
+            BlockhostError: no such machine, or a field or value that cannot be set this way.
+        """
+        values = {key: _checked_field(key, value) for key, value in fields.items()}
+        with self.transaction() as database:
+            record = _existing(database, name)
+            return _set(database, name, **values) if values else record
 
     def mark_suspended(self, name: str) -> VmRecord:
         """Suspended: the grace clock starts, unless it runs already."""
-        with self._transaction() as database:
-            since = _existing(database, name)["suspended_at"] or _text(self._clock())
+        with self.transaction() as database:
+            since = _existing(database, name)["suspended_at"] or as_text(self._clock())
             return _set(database, name, status=Status.SUSPENDED.value, suspended_at=since)
 
     def mark_active(self, name: str) -> VmRecord:
-        with self._transaction() as database:
+        with self.transaction() as database:
             _existing(database, name)
             return _set(database, name, status=Status.ACTIVE.value, suspended_at=None)
 
     def mark_destroyed(self, name: str) -> VmRecord:
         """Destroyed: its addresses are free at once."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             record = _existing(database, name)
-            for address in (record["ip_address"], record["ipv6_address"]):
-                database.execute("DELETE FROM addresses WHERE address = ?", (address,))
+            _free_addresses(database, record)
             if record["status"] == Status.DESTROYED:
                 return record
-            return _set(database, name, status=Status.DESTROYED.value, destroyed_at=_text(self._clock()))
+            return _set(database, name, status=Status.DESTROYED.value, destroyed_at=as_text(self._clock()))
 
     def forget_vm(self, name: str) -> None:
         """Remove the record of a machine that never came to be, and free its addresses."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             record = _one(database, name)
             if record is not None:
-                for address in (record["ip_address"], record["ipv6_address"]):
-                    database.execute("DELETE FROM addresses WHERE address = ?", (address,))
+                _free_addresses(database, record)
                 database.execute("DELETE FROM vms WHERE vm_name = ?", (name,))
 
     def get_expired_vms(self) -> list[VmRecord]:
         """Machines past their expiry that are not destroyed."""
-        now = _text(self._clock())
-        return [
-            record
-            for record in self.list_vms()
-            if record["status"] in (Status.ACTIVE, Status.SUSPENDED) and (record["expires_at"] or now) < now
-        ]
+        return self._select(
+            "status IN ('active', 'suspended') AND expires_at < ? ORDER BY vm_name", as_text(self._clock())
+        )
 
     def get_vms_to_suspend(self) -> list[VmRecord]:
-        return [record for record in self.get_expired_vms() if record["status"] == Status.ACTIVE]
+        """Machines past their expiry that still run."""
+        return self._select("status = 'active' AND expires_at < ? ORDER BY vm_name", as_text(self._clock()))
 
     def get_vms_to_destroy(self, grace_days: int | None = None) -> list[VmRecord]:
-        """Machines that have been suspended for longer than the grace days."""
+        """Machines that have been suspended for at least the grace days."""
         days = self.pools.grace_days if grace_days is None else grace_days
         limit = self._clock() - datetime.timedelta(days=days)
-        return [
-            record
-            for record in self.list_vms(Status.SUSPENDED)
-            if (since := _time(record["suspended_at"])) is not None and since <= limit
-        ]
+        return self._select("status = 'suspended' AND suspended_at <= ? ORDER BY vm_name", as_text(limit))
 
     # --- addresses and ids ------------------------------------------------------------------
 
     def allocate_ip(self) -> str:
-        """A free IPv4 address, reserved.
+        """The lowest free IPv4 address, reserved.
 
         Raises:
             PoolExhausted: there is none.
         """
-        return self._allocate(self.pools.ipv4, 4)
+        if self.pools.ipv4 is None:
+            raise PoolExhausted("db.yaml has no ip_pool")
+        with self.transaction() as database:
+            return addresses.allocate(database, self.pools.ipv4)
 
     def allocate_ipv6(self) -> str | None:
-        """A free IPv6 address, reserved; None on a host without an IPv6 pool."""
-        return None if self.pools.ipv6 is None else self._allocate(self.pools.ipv6, 6)
+        """The lowest free IPv6 address, reserved; None on a host without an IPv6 pool."""
+        if self.pools.ipv6 is None:
+            return None
+        with self.transaction() as database:
+            return addresses.allocate(database, self.pools.ipv6)
 
     def release_ip(self, address: str) -> None:
         """Give an address back; a free one is fine."""
-        with self._transaction() as database:
-            database.execute("DELETE FROM addresses WHERE address = ?", (address,))
+        with self.transaction() as database:
+            addresses.release(database, addresses.canonical(address))
 
     def release_ipv6(self, address: str) -> None:
         """Give an address back; a free one is fine."""
         self.release_ip(address)
 
     def allocate_vmid(self) -> int:
-        """An id that was never handed out before."""
+        """An id that was never handed out before.
+
+        Raises:
+            PoolExhausted: there is none.
+        """
         first, last = self.pools.vmids
-        with self._transaction() as database:
+        with self.transaction() as database:
             following = max(_counter(database, "next_vmid") or first, first)
+            while database.execute("SELECT 1 FROM vms WHERE vmid = ?", (following,)).fetchone():
+                following += 1  # somebody registered that one by hand
             if following > last:
                 raise PoolExhausted(f"no VM id left between {first} and {last}")
-            _set_counter(database, "next_vmid", following + 1)
+            set_counter(database, "next_vmid", following + 1)
             return following
-
-    def _allocate(self, pool: Range | None, family: int) -> str:
-        if pool is None:
-            raise PoolExhausted("db.yaml has no ip_pool")
-        with self._transaction() as database:
-            rows = database.execute("SELECT address FROM addresses WHERE family = ?", (family,))
-            taken = {row["address"] for row in rows}
-            for address in pool:
-                if address not in taken:
-                    database.execute(
-                        "INSERT INTO addresses (address, family) VALUES (?, ?)", (address, family)
-                    )
-                    return address
-        raise PoolExhausted(f"no IPv{family} address left: {pool} are all in use")
 
     # --- credentials ------------------------------------------------------------------------
 
     def reserve_nft_token_id(self, name: str, token_id: int | None = None) -> int:
         """The credential that belongs to a machine: given by the chain, or the next free number."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             record = _existing(database, name)
             if token_id is None:
                 token_id = record["nft_token_id"]
             if token_id is None:
                 token_id = _counter(database, "next_nft_token_id") or 0
-                _set_counter(database, "next_nft_token_id", token_id + 1)
+                set_counter(database, "next_nft_token_id", token_id + 1)
             _set(database, name, nft_token_id=token_id)
             return token_id
 
     def mark_nft_minted(self, name: str, token_id: int | None = None) -> VmRecord:
-        with self._transaction() as database:
+        with self.transaction() as database:
             record = _existing(database, name)
             known = record["nft_token_id"] if token_id is None else token_id
-            return _set(database, name, nft_token_id=known, nft_minted=1, nft_minted_at=_text(self._clock()))
+            return _set(
+                database, name, nft_token_id=known, nft_minted=1, nft_minted_at=as_text(self._clock())
+            )
 
     def mark_nft_failed(self, name: str) -> VmRecord:
         """The credential was not made: the number is free for this machine's next try."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             _existing(database, name)
             return _set(database, name, nft_minted=0, nft_minted_at=None)
 
     def set_gecos_synced(self, name: str, *, is_synced: bool) -> VmRecord:
-        with self._transaction() as database:
+        with self.transaction() as database:
             _existing(database, name)
             return _set(database, name, gecos_synced=int(is_synced))
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and alone: a write lock from the first statement on. Inner ones join in."""
-        with self._guard:
-            if self._connection.in_transaction:
-                yield self._connection
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+    def _select(self, condition: str, *values: object) -> list[VmRecord]:
+        query = f"SELECT * FROM vms WHERE {condition}"  # noqa: S608  our own conditions
+        return [_record(row) for row in self._file.rows(query, values)]
 
 
 class MockVMDatabase(VMDatabase):
@@ -325,12 +308,50 @@ class MockVMDatabase(VMDatabase):
         super().__init__(":memory:", pools, clock=clock)
 
 
-def _text(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")
+def insert(database: sqlite3.Connection, record: VmRecord) -> None:
+    """Add a record whose name is free, and hold its addresses; call it inside a transaction.
+
+    Raises:
+        BlockhostError: the id or an address is another machine's.
+    """
+    name, vmid = record["vm_name"], record["vmid"]
+    if record["status"] != Status.DESTROYED:
+        query = "SELECT vm_name FROM vms WHERE vmid = ? AND status != 'destroyed'"
+        other = database.execute(query, (vmid,)).fetchone()
+        if other is not None:
+            raise BlockhostError(f"the id {vmid} belongs to the VM {other['vm_name']}")
+        for address in (record["ip_address"], record["ipv6_address"]):
+            if address is not None:
+                addresses.hold(database, address, name)
+    marks = ", ".join("?" * len(COLUMNS))
+    database.execute(
+        f"INSERT INTO vms ({', '.join(COLUMNS)}) VALUES ({marks})",  # noqa: S608  our own names
+        tuple(record[column] for column in COLUMNS),  # type: ignore[literal-required]
+    )
 
 
-def _time(text: str | None) -> datetime.datetime | None:
-    return None if text is None else datetime.datetime.fromisoformat(text)
+def _free_addresses(database: sqlite3.Connection, record: VmRecord) -> None:
+    for address in (record["ip_address"], record["ipv6_address"]):
+        if address is not None:
+            addresses.release(database, address, record["vm_name"])
+
+
+def _checked_field(key: str, value: object) -> object:
+    if key not in CHANGEABLE:
+        known = ", ".join(CHANGEABLE)
+        raise BlockhostError(f"the field {key!r} cannot be set", hint=f"These can: {known}")
+    kinds = CHANGEABLE[key]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise BlockhostError(f"the field {key!r}: expected {names}, got {value!r}")
+    if key == "expires_at" and isinstance(value, str):
+        try:
+            return as_text(cast(datetime.datetime, as_moment(value)))
+        except ValueError:
+            raise BlockhostError(
+                f"the field {key!r}: expected a time like 2027-01-31T14:05:00+00:00"
+            ) from None
+    return value
 
 
 def _record(row: sqlite3.Row) -> VmRecord:
@@ -365,5 +386,5 @@ def _counter(database: sqlite3.Connection, name: str) -> int | None:
     return None if row is None else int(row["value"])
 
 
-def _set_counter(database: sqlite3.Connection, name: str, value: int) -> None:
+def set_counter(database: sqlite3.Connection, name: str, value: int) -> None:
     database.execute("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (name, value))

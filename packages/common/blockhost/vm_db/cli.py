@@ -1,0 +1,163 @@
+"""`blockhost-vmdb`: look at the database of machines and correct it; engines call it, too."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blockhost.errors import BlockhostError
+from blockhost.fields import load_json_document
+from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
+from blockhost.vm_db.exchange import MAX_BYTES, export_database, import_database
+from blockhost.vm_db.record import CHANGEABLE
+
+PROGRAM = "blockhost-vmdb"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0: done; 1: refused or failed; 2: usage."""
+    options = _parser().parse_args(argv)
+    try:
+        with contextlib.closing(get_database(create=False)) as database:
+            options.run(database, options)
+        sys.stdout.flush()
+    except BlockhostError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone; Python would complain once more while shutting down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"{PROGRAM}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="The database of virtual machines.", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = verbs.add_parser("get-vm", help="everything about one machine, destroyed ones included")
+    one.add_argument("name")
+    one.add_argument("--format", choices=("text", "json"), default="json", help="default: json")
+    one.set_defaults(run=_get)
+    listing = verbs.add_parser("list", help="all machines")
+    listing.add_argument("--status", choices=[status.value for status in Status])
+    listing.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    listing.set_defaults(run=_list)
+    extend = verbs.add_parser("extend-expiry", help="let a machine live longer")
+    extend.add_argument("name")
+    extend.add_argument("days", type=_days)
+    extend.set_defaults(run=_extend)
+    update = verbs.add_parser(
+        "update-fields",
+        help="correct fields of a record",
+        description=f"Fields that can be set: {', '.join(CHANGEABLE)}.",
+    )
+    update.add_argument("name")
+    update.add_argument("--fields", required=True, metavar="JSON", help='such as \'{"purpose": "mail"}\'')
+    update.set_defaults(run=_update)
+    minted = verbs.add_parser("mark-nft-minted", help="note that a machine's credential exists")
+    minted.add_argument("name")
+    minted.add_argument("token_id", type=_token, nargs="?", help="its number, if it is not noted yet")
+    minted.set_defaults(run=_minted)
+    verbs.add_parser("export", help="print everything as JSON").set_defaults(run=_export)
+    importing = verbs.add_parser("import", help="read what `export` printed")
+    importing.add_argument("file", help="`-` is standard input")
+    importing.add_argument("--replace", action="store_true", help="forget the machines that are there")
+    importing.set_defaults(run=_import)
+    verbs.add_parser("check", help="look for damage in the file").set_defaults(run=_check)
+    return parser
+
+
+def _get(database: VMDatabase, options: argparse.Namespace) -> None:
+    record = _existing(database, options.name)
+    if options.format == "json":
+        print(json.dumps(record))
+        return
+    for key, value in record.items():
+        print(f"{key + ':':<16} {'–' if value is None else value}")
+
+
+def _list(database: VMDatabase, options: argparse.Namespace) -> None:
+    records = database.list_vms(options.status)
+    if options.format == "json":
+        print(json.dumps(records, indent=2))
+        return
+    rows = [("NAME", "STATUS", "IP", "IPV6", "EXPIRES", "OWNER")]
+    for vm in records:
+        values = (vm["vm_name"], vm["status"], vm["ip_address"], vm["ipv6_address"], vm["expires_at"])
+        rows.append(tuple(value or "–" for value in (*values, vm["owner"])))  # type: ignore[arg-type]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows if records else ():
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _extend(database: VMDatabase, options: argparse.Namespace) -> None:
+    with database.transaction():
+        status = _existing(database, options.name)["status"]
+        print(database.extend_expiry(options.name, options.days)["expires_at"])
+    if status == Status.SUSPENDED:
+        print("NEEDS_RESUME")  # engines look for this word
+
+
+def _update(database: VMDatabase, options: argparse.Namespace) -> None:
+    fields = load_json_document(options.fields, source="--fields")
+    if not isinstance(fields, dict) or not fields:
+        raise BlockhostError("--fields: expected an object with at least one field")
+    database.update_fields(options.name, fields)
+
+
+def _minted(database: VMDatabase, options: argparse.Namespace) -> None:
+    with database.transaction():
+        if options.token_id is None and _existing(database, options.name)["nft_token_id"] is None:
+            raise BlockhostError(f"{options.name}: no credential is noted, so its number must be given")
+        database.mark_nft_minted(options.name, options.token_id)
+
+
+def _export(database: VMDatabase, _options: argparse.Namespace) -> None:
+    print(json.dumps(export_database(database), indent=2))
+
+
+def _import(database: VMDatabase, options: argparse.Namespace) -> None:
+    source = "standard input" if options.file == "-" else options.file
+    data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    document = load_json_document(data, source=source, max_bytes=MAX_BYTES)
+    count = import_database(database, document, source=source, replace=options.replace)
+    print(f"{count} machines", file=sys.stderr)
+
+
+def _check(database: VMDatabase, _options: argparse.Namespace) -> None:
+    if complaints := database.complaints():
+        raise BlockhostError(complaints[0], hint="Restore it from a backup: blockhost-vmdb import")
+    print("sound")
+
+
+def _existing(database: VMDatabase, name: str) -> VmRecord:
+    record = database.get_vm(name)
+    if record is None:
+        raise BlockhostError(f"no VM named {name}", hint="`blockhost-vmdb list` shows them.")
+    return record
+
+
+def _days(text: str) -> int:
+    return _number(text, 1, 36500, "days")
+
+
+def _token(text: str) -> int:
+    return _number(text, 0, 10**15, "the number of a credential")
+
+
+def _number(text: str, least: int, most: int, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"expected {what}, {least} to {most}, got {text[:40]!r}")
+    return int(text)
