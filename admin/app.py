@@ -13,7 +13,9 @@ from admin.login import pages as login_pages
 from admin.login.challenges import Challenges
 from admin.login.owner import Owner
 from admin.login.sessions import Sessions
-from admin.pages import settings, system
+from admin.pages import settings, system, vms
+from admin.vms.actions import Actions
+from admin.vms.inventory import Inventory
 from blockhost.i18n import gettext, ngettext
 
 MAX_BODY = 64 * 1024
@@ -31,9 +33,12 @@ def create_app(
     app.extensions["challenges"] = Challenges() if challenges is None else challenges
     app.extensions["sessions"] = Sessions() if sessions is None else sessions
     app.extensions["owner"] = Owner() if owner is None else owner
+    inventory = Inventory()
+    app.extensions["inventory"] = inventory
+    app.extensions["actions"] = Actions(when_done=inventory.forget)
     app.before_request(guard.check)
     app.after_request(guard.add_headers)
-    for blueprint in (login_pages.blueprint, system.blueprint, settings.blueprint):
+    for blueprint in (login_pages.blueprint, system.blueprint, settings.blueprint, vms.blueprint):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _explain)
     # nginx is the only peer, and it replaces what a client claims (blockhost.nginx_site).

@@ -25,9 +25,14 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: of this host. So `__Secure-`, with the panel's own path.
 SESSION_COOKIE = "__Secure-blockhost-admin"
 
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+#: For the pages that keep themselves current; all others run no script at all.
+POLICY_WITH_SCRIPTS = f"{_POLICY}; script-src 'self'; connect-src 'self'"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not `no-referrer`: browsers would send `Origin: null` with our own forms (Fetch, section 3.2).

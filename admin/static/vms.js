@@ -1,0 +1,88 @@
+// Keeps the page of machines current. Without it the page works too, and shows the moment it was loaded.
+"use strict";
+
+const PERIOD_MS = 5000;
+const machines = document.getElementById("machines");
+const stale = document.getElementById("stale");
+const SLOTS = 60;
+
+function field(card, name) {
+  return card.querySelector(`[data-field="${name}"]`);
+}
+
+function figure(value, unit) {
+  return typeof value === "number" && value >= 0 ? `${value} ${unit}` : "–";
+}
+
+function rate(value) {
+  return typeof value === "number" ? figure(Math.round(value / 100) / 10, "kB/s") : "–";
+}
+
+function points(values, box) {
+  const step = box.width / (SLOTS - 1);
+  const first = SLOTS - values.length;
+  return values
+    .map((value, index) => (value === null ? "" : `${((first + index) * step).toFixed(1)},${(box.height * (1 - value / 100)).toFixed(1)}`))
+    .filter((point) => point)
+    .join(" ");
+}
+
+function update(card, machine) {
+  const metrics = machine.metrics || {};
+  const status = field(card, "status");
+  status.textContent = machine.status;
+  status.dataset.status = machine.status;
+  const busy = field(card, "busy");
+  const going = machine.busy ? `${machine.busy} …` : "";
+  if (Boolean(machine.busy) !== Boolean(busy.textContent)) busy.textContent = going;
+  const problem = field(card, "problem");
+  problem.hidden = !machine.problem;
+  problem.textContent = machine.problem;
+  if (machine.expires_at) field(card, "expires").textContent = machine.expires_at;
+  field(card, "cpu").textContent = figure(metrics.cpu_percent, "%");
+  field(card, "memory").textContent = figure(metrics.memory_used_mb, "MB");
+  field(card, "rx").textContent = rate(metrics.net_rx_bytes_sec);
+  field(card, "tx").textContent = rate(metrics.net_tx_bytes_sec);
+  for (const chart of card.querySelectorAll("[data-chart]")) {
+    const values = machine.history[chart.dataset.chart] || [];
+    chart.firstElementChild.setAttribute("points", points(values, chart.viewBox.baseVal));
+  }
+  for (const button of card.querySelectorAll("form button")) button.disabled = Boolean(machine.busy);
+}
+
+async function refresh() {
+  try {
+    const reply = await fetch(machines.dataset.source, { headers: { Accept: "application/json" } });
+    if (reply.status === 401) {
+      location.reload(); // logged out: the login page says the rest
+      return;
+    }
+    const document_ = await reply.json();
+    if (!reply.ok) throw new Error(document_.error);
+    stale.hidden = true;
+    const cards = new Map([...machines.querySelectorAll("[data-name]")].map((card) => [card.dataset.name, card]));
+    const names = document_.vms.map((machine) => machine.name);
+    const typing = machines.contains(document.activeElement) && document.activeElement.matches("input");
+    if (names.length !== cards.size || names.some((name) => !cards.has(name))) {
+      if (!typing) location.reload(); // machines came or went
+      return;
+    }
+    for (const machine of document_.vms) update(cards.get(machine.name), machine);
+  } catch {
+    stale.hidden = false;
+  }
+}
+
+setInterval(() => {
+  if (!document.hidden) refresh();
+}, PERIOD_MS);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) refresh();
+});
+for (const form of machines.querySelectorAll("form")) {
+  // One press is enough: what was asked may take a while.
+  form.addEventListener("submit", () => {
+    for (const button of form.closest("[data-name]").querySelectorAll("button")) button.disabled = true;
+    field(form.closest("[data-name]"), "busy").textContent = `${form.dataset.verb} …`;
+  });
+}

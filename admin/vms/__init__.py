@@ -1,0 +1,1 @@
+"""Virtual machines in the panel: what is known of each, and what can be done with it."""
