@@ -86,8 +86,25 @@ def render_cloud_init(template_name: str, variables: Mapping[str, Any], extra_di
     filled = _fill(document, variables, missing)
     if missing:
         raise BlockhostError(f"{file.name}: no value for {', '.join(sorted(missing))}")
+    _mend_gecos(filled)
     # ASCII only: PyYAML writes U+0085 as it is when told to, and reads a space back.
     return HEADER + yaml.safe_dump(filled, sort_keys=False, width=4096)
+
+
+def gecos(wallet: str, nft_id: object) -> str:
+    """What an owner's account says about itself.
+
+    A colon would end the field in /etc/passwd, and useradd refuses it: fingerprints (`SHA256:…`) are
+    written with a dash instead, which occurs in no address.
+    """
+    return f"wallet={wallet},nft={nft_id}".replace(":", "-")
+
+
+def _mend_gecos(document: Any) -> None:
+    users = document.get("users")
+    for user in users if isinstance(users, list) else []:
+        if isinstance(user, dict) and isinstance(user.get("gecos"), str):
+            user["gecos"] = user["gecos"].replace(":", "-")
 
 
 def _fill(node: Any, variables: Mapping[str, Any], missing: set[str]) -> Any:

@@ -26,7 +26,6 @@ if [ "$usable" = 3 ]; then
 	printf '[Service]\nExecStartPre=/bin/rm -f /dev/kvm\n' >"${BLOCKHOST_ROOT:-}$dropin.new"
 	mv "${BLOCKHOST_ROOT:-}$dropin.new" "${BLOCKHOST_ROOT:-}$dropin"
 	systemctl daemon-reload >>"$LOG_FILE" 2>&1
-	systemctl try-restart libvirtd.service >>"$LOG_FILE" 2>&1
 fi
 
 # Socket activation: the daemon starts when somebody asks, and comes back after a crash.
@@ -34,6 +33,11 @@ for unit in virtlogd.socket libvirtd.socket; do
 	log "enabling $unit"
 	systemctl enable --now "$unit" >>"$LOG_FILE" 2>&1
 done
+
+# The daemon itself, too: at boot it starts the machines. It looks for hooks when it starts, and ours
+# may be newer than it.
+systemctl enable libvirtd.service >>"$LOG_FILE" 2>&1
+systemctl try-restart libvirtd.service >>"$LOG_FILE" 2>&1
 
 # Debian's own NAT network would claim a second bridge; machines live on the host's.
 uri="${BLOCKHOST_LIBVIRT_URI:-qemu:///system}"

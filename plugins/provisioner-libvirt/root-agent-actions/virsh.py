@@ -6,16 +6,21 @@ read back into the typed record and rendered anew; a document that holds anythin
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Any, Self
 
 from blockhost.errors import BlockhostError
-from blockhost.provisioner_libvirt import machines
+from blockhost.provisioner_libvirt import guest, limits, machines
 from blockhost.provisioner_libvirt.domain import MOST_BYTES, Domain
+from blockhost.provisioner_libvirt.metrics import metrics
+from blockhost.provisioner_libvirt.owner import change_owner
+from blockhost.provisioner_libvirt.port import MOST_KBPS
 from blockhost.provisioner_libvirt.seed import MOST_SEED_BYTES
 from blockhost.provisioner_libvirt.settings import load_settings
 from blockhost.provisioner_libvirt.virsh import states
 from blockhost.root_agent.action import action
-from blockhost.root_agent.values import Number, Text, VmName
+from blockhost.root_agent.values import Address, Number, Text, VmName
 
 
 class DomainXml(Text):
@@ -59,6 +64,82 @@ class UndefineFlags(tuple[str, ...]):
         if not set(value) <= set(cls.ALLOWED):
             raise ValueError(f"expected only {', '.join(cls.ALLOWED)}")
         return super().__new__(cls, value)
+
+
+class Texts(tuple[str, ...]):
+    """A list of MOST texts, each of at most LONGEST characters and without control characters."""
+
+    __slots__ = ()
+    MOST, LONGEST, FEWEST = 64, 8192, 1
+    CONTROL = r"\x00"
+
+    def __new__(cls, value: object) -> Self:
+        if not isinstance(value, list) or not cls.FEWEST <= len(value) <= cls.MOST:
+            raise ValueError(f"expected a list of {cls.FEWEST} to {cls.MOST} texts")
+        for text in value:
+            if not isinstance(text, str) or len(text) > cls.LONGEST or re.search(f"[{cls.CONTROL}]", text):
+                raise ValueError(f"expected texts of at most {cls.LONGEST} ordinary characters")
+        return super().__new__(cls, value)
+
+
+class GuestCommand(Texts):
+    """A program in the guest and its arguments: no meaning to the host."""
+
+    __slots__ = ()
+
+
+class SshKeys(Texts):
+    """Public keys, one a text."""
+
+    __slots__ = ()
+    MOST, LONGEST, FEWEST = 16, 2048, 0
+    CONTROL = r"\x00-\x1f\x7f"
+
+
+class VmNames(tuple[str, ...]):
+    """Names of machines."""
+
+    __slots__ = ()
+    MOST = 200
+
+    def __new__(cls, value: object) -> Self:
+        if not isinstance(value, list) or len(value) > cls.MOST:
+            raise ValueError(f"expected a list of at most {cls.MOST} names")
+        return super().__new__(cls, [str(VmName(name)) for name in value])
+
+
+class ProcessId(Number):
+    LOWEST, HIGHEST = 1, 2**31 - 1
+
+
+class CredentialId(Number):
+    """The number of a credential."""
+
+    LOWEST, HIGHEST = 0, 2**53
+
+
+class Shares(Number):
+    """Weight of a machine's processors against the others'; 0 is the usual one."""
+
+    LOWEST, HIGHEST = 0, 10_000
+
+
+class Percent(Number):
+    """Percent of all of a machine's processors; 0 is no limit."""
+
+    LOWEST, HIGHEST = 0, 100
+
+
+class Kbps(Number):
+    """Kilobits per second; 0 is no limit."""
+
+    LOWEST, HIGHEST = 0, MOST_KBPS
+
+
+class Iops(Number):
+    """Disk operations per second; 0 is no limit."""
+
+    LOWEST, HIGHEST = 0, 10_000_000
 
 
 MACHINE = "vm/{name}"
@@ -131,6 +212,58 @@ def vm_volumes_delete(name: VmName) -> None:
     machines.delete_volumes(name, load_settings())
 
 
+@action(only_reads=True, is_slow=True)
+def vm_guest_ping(name: VmName) -> dict[str, Any]:
+    """Whether the guest agent in a machine answers."""
+    return {"answers": guest.is_answering(name)}
+
+
+@action(is_slow=True)
+def vm_guest_exec(name: VmName, command: GuestCommand) -> dict[str, Any]:
+    """Start a program in a machine, as root there; its process id."""
+    return {"pid": guest.start_program(name, command)}
+
+
+@action(only_reads=True, is_slow=True)
+def vm_guest_exec_status(name: VmName, pid: ProcessId) -> dict[str, Any]:
+    """How a program ended; its output is told once, in base64."""
+    ended = guest.look_at_program(name, int(pid))
+    return {
+        "exit_code": ended.code,
+        "stdout": base64.b64encode(ended.stdout).decode(),
+        "stderr": base64.b64encode(ended.stderr).decode(),
+        "is_cut": ended.is_cut,
+    }
+
+
+@action(resource=MACHINE, is_slow=True)
+def vm_owner_set(
+    name: VmName, wallet: Address, nft_id: CredentialId, ssh_keys: SshKeys | None = None
+) -> dict[str, Any]:
+    """Write a machine's owner into the guest; with `ssh_keys`, only those log in from then on."""
+    return {"username": change_owner(name, wallet, int(nft_id), None if ssh_keys is None else [*ssh_keys])}
+
+
+@action(resource=MACHINE, is_slow=True)
+def vm_limit(  # noqa: PLR0917  the agent passes them by name
+    name: VmName,
+    cpu_shares: Shares | None = None,
+    cpu_quota: Percent | None = None,
+    kbps_in: Kbps | None = None,
+    kbps_out: Kbps | None = None,
+    iops_read: Iops | None = None,
+    iops_write: Iops | None = None,
+) -> None:
+    """Limit what a machine uses; 0 takes a limit away. Lasts until it is changed."""
+    limits.limit(name, limits.Limits(cpu_shares, cpu_quota, kbps_in, kbps_out, iops_read, iops_write))
+
+
+@action(only_reads=True, is_slow=True)
+def vm_metrics(names: VmNames) -> dict[str, Any]:
+    """What machines use, many at once; those that libvirt does not know are missing."""
+    return {"metrics": metrics(names)}
+
+
 ACTIONS = {
     "virsh-start": virsh_start,
     "virsh-shutdown": virsh_shutdown,
@@ -142,4 +275,10 @@ ACTIONS = {
     "vm-disk-create": vm_disk_create,
     "vm-seed-write": vm_seed_write,
     "vm-volumes-delete": vm_volumes_delete,
+    "vm-guest-ping": vm_guest_ping,
+    "vm-guest-exec": vm_guest_exec,
+    "vm-guest-exec-status": vm_guest_exec_status,
+    "vm-owner-set": vm_owner_set,
+    "vm-limit": vm_limit,
+    "vm-metrics": vm_metrics,
 }

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from testing.vms.private_libvirt import PrivateLibvirt, is_possible
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FAKES = REPOSITORY / "testing/fakes/bin"
@@ -116,7 +119,8 @@ def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         str(REPOSITORY / part) for part in ("packages/common", "plugins/provisioner-libvirt")
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "blockhost.root_agent"], env={**os.environ, "PYTHONPATH": path}
+        [*shlex.split(os.environ.get("TEST_INSIDE", "")), sys.executable, "-m", "blockhost.root_agent"],
+        env={**os.environ, "PYTHONPATH": path},
     )
     try:
         wait_until(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process)
@@ -143,70 +147,23 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seco
         time.sleep(0.02)
 
 
-LIBVIRT = """
-set -e
-mount --make-rprivate /
-# A /dev without kvm. A dead device, and one that is only covered, makes libvirt ask QEMU again and
-# again what it can: 45 s for each define.
-mkdir "$1/dev"
-mount -t tmpfs dev "$1/dev"
-mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/net"
-for node in null zero full random urandom tty ptmx net/tun; do cp -a "/dev/$node" "$1/dev/$node"; done
-mount --bind /dev/pts "$1/dev/pts"
-mount --move "$1/dev" /dev
-for part in run etc/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
-    mkdir -p "/$part"
-    mount --bind "$1/$part" "/$part"
-done
-mount -t sysfs sysfs /sys  # the network devices of these namespaces
-ip link set lo up
-ip link add br0 type bridge
-ip link set br0 up
-virtlogd &
-exec libvirtd
-"""
-QEMU_CONF = """
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-namespaces = []
-cgroup_controllers = []
-"""
-
-
 @pytest.fixture(scope="session")
-def libvirt_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A libvirt of our own, under emulation, in namespaces of its own; its run directory."""
-    if os.geteuid() != 0 or not Path("/usr/sbin/libvirtd").exists():
+def libvirt_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvirt]:
+    """A libvirt of our own, under emulation, in namespaces of its own."""
+    if not is_possible():
         pytest.skip("needs root, libvirt-daemon-system and qemu-system-x86")
-    private = tmp_path_factory.mktemp("v")
-    for part in ("run/libvirt", "etc/libvirt", "var/lib/libvirt", "var/log/libvirt", "var/cache/libvirt"):
-        (private / part).mkdir(parents=True)
-    (private / "etc/libvirt/qemu.conf").write_text(QEMU_CONF)
-    (private / "etc/libvirt/libvirtd.conf").write_text('auth_unix_rw = "none"\nauth_unix_ro = "none"\n')
-    with (private / "libvirtd.log").open("wb") as output:
-        process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "sh", "-c", LIBVIRT, "libvirt", str(private)],
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            wait_until(lambda: answers_on(private / "run/libvirt/libvirt-sock"), process)
-            yield private / "run"
-        finally:
-            process.terminate()
-            process.wait(20)
-            end_processes([private / "run/virtlogd.pid", *(private / "run/libvirt/qemu").glob("*.pid")])
+    with PrivateLibvirt.start(tmp_path_factory.mktemp("v")) as daemon:
+        yield daemon
 
 
 @pytest.fixture
 def libvirt(
-    libvirt_daemon: Path, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+    libvirt_daemon: PrivateLibvirt, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """That libvirt as the one the product talks to; emptied afterwards."""
-    uri = f"qemu+unix:///system?socket={libvirt_daemon}/libvirt/libvirt-sock"
+    uri = libvirt_daemon.uri
+    # The agent sets up filters where libvirt's machines are.
+    monkeypatch.setenv("TEST_INSIDE", shlex.join(libvirt_daemon.enter()))
     # The programs that change the machine are real here, but they change only namespaces.
     monkeypatch.setenv("BLOCKHOST_PATH", f"{tmp_path / 'programs'}:{SYSTEM_PATH}")
     monkeypatch.setenv("BLOCKHOST_LIBVIRT_URI", uri)
@@ -225,10 +182,3 @@ def libvirt(
     for name in virsh("pool-list", "--all", "--name"):
         virsh("pool-destroy", name)
         virsh("pool-undefine", name)
-
-
-def end_processes(pid_files: list[Path]) -> None:
-    """End the daemons behind these pid files."""
-    for file in pid_files:
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(file.read_text()), signal.SIGKILL)

@@ -19,6 +19,7 @@ from blockhost.pipeline.context import StepContext
 from blockhost.provisioner_libvirt.cli import create, destroy, detect, kill, start, status, stop
 from blockhost.provisioner_libvirt.cli import list as listing
 from blockhost.provisioner_libvirt.domain import Domain
+from blockhost.provisioner_libvirt.port import Port
 from blockhost.provisioner_libvirt.steps import STEPS
 from blockhost.vm_db import Status, get_database
 
@@ -258,7 +259,9 @@ def test_detect_counts_emulation(
 
 
 def test_agent_defines_only_machines_of_this_host(appliance: Any) -> None:
-    foreign = Domain("vm1", 1, 512, "blockhost", "br7", "52:54:00:00:00:01", "qemu").render()
+    foreign = Domain(
+        "vm1", 1, 512, "blockhost", "br7", Port("52:54:00:00:00:01", "192.0.2.9"), "qemu"
+    ).render()
     with pytest.raises(RootAgentError, match="uses its bridge and its storage pool"):
         root_agent.call("virsh-define", xml=foreign)
     with pytest.raises(RootAgentError, match="xml: "):

@@ -38,7 +38,19 @@ def output(capsys: pytest.CaptureFixture[str]) -> str:
 
 def make(name: str, *more: str) -> int:
     return create.main(
-        [name, "--owner-wallet", "0x" + "1" * 40, "--memory", "128", "--disk", "1", "--apply", *more]
+        [
+            name,
+            "--owner-wallet",
+            "0x" + "1" * 40,
+            "--memory",
+            "128",
+            "--disk",
+            "1",
+            "--wait",
+            "0",
+            "--apply",
+            *more,
+        ]
     )
 
 

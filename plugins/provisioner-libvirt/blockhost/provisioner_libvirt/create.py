@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from blockhost.cloud_init import render_cloud_init
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import seed
 from blockhost.provisioner_libvirt.domain import NAME, Domain
+from blockhost.provisioner_libvirt.port import Port
 from blockhost.provisioner_libvirt.settings import Settings, load_settings
 from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
 
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_USER = "user"
 LOCK_WAIT = "another program is working on it"
+#: An emulated guest boots in half a minute where it has a processor for itself.
+BOOT_S = {"kvm": 180.0, "qemu": 900.0}
+PING_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Wish:
     disk_gb: int = 20
     #: User data to use as it is, instead of the template for customers.
     user_data: str | None = None
+    #: Public keys that log in, in the template for customers.
+    ssh_keys: tuple[str, ...] = ()
+    #: How long the guest may take until it answers; None chooses by how it is run, 0 does not wait.
+    wait_s: float | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -80,6 +89,7 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
         if wish.nft_token_id is not None:
             database.reserve_nft_token_id(wish.name, wish.nft_token_id)
         username = _build(wish, record, settings, undo)
+        await_guest(wish.name, BOOT_S[settings.accelerator] if wish.wait_s is None else wish.wait_s)
         database.mark_active(wish.name)
         undo.pop_all()
     return {
@@ -138,10 +148,37 @@ def exclusive(name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def await_guest(name: str, seconds: float) -> None:
+    """Wait until the guest agent answers; with 0 seconds, do not.
+
+    Raises:
+        BlockhostError: it did not answer in time.
+    """
+    deadline = time.monotonic() + seconds
+    while seconds and not root_agent.call("vm-guest-ping", name=name)["answers"]:
+        if time.monotonic() > deadline:
+            raise BlockhostError(
+                f"{name} was started, and its guest did not answer within {seconds:g} s",
+                hint=f"Does the image have the QEMU guest agent? See: virsh console {name}",
+            )
+        time.sleep(PING_S)
+
+
+def is_free(name: str) -> bool:
+    """Whether nobody works on that name at this moment."""
+    try:
+        with exclusive(name):
+            return True
+    except BlockhostError:
+        return False
+
+
 def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) -> str:
     """Everything outside the database; the name of the guest's first user."""
     name = wish.name
-    mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+    # 52 is unicast and locally administered; 32 random bits keep hosts of one network apart, too.
+    mac = "52:54:" + secrets.token_bytes(4).hex(":")
+    port = Port(mac, record["ip_address"] or "", record["ipv6_address"] or "")
     if record["ipv6_address"]:
         route = f"{record['ipv6_address']}/128"
         undo.callback(root_agent.ip6_route_del, route, settings.bridge)
@@ -162,7 +199,7 @@ def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) ->
         wish.memory_mb,
         settings.pool,
         settings.bridge,
-        mac,
+        port,
         settings.accelerator,
     )
     undo.callback(root_agent.call, "virsh-undefine", name=name)
@@ -183,7 +220,7 @@ def _user_data(wish: Wish, record: VmRecord) -> tuple[str, str]:
         "USERNAME": DEFAULT_USER,
         "WALLET_ADDRESS": wish.owner_wallet,
         "NFT_TOKEN_ID": "" if wish.nft_token_id is None else wish.nft_token_id,
-        "SSH_KEYS": [],
+        "SSH_KEYS": list(wish.ssh_keys),
     }
     return render_cloud_init("nft-auth.yaml", variables), DEFAULT_USER
 
@@ -196,5 +233,6 @@ def _network_config(mac: str, record: VmRecord, settings: Settings) -> str:
         network=settings.network,
         gateway=settings.gateway,
         ipv6=record["ipv6_address"],
+        ipv6_gateway=seed.link_local(settings.bridge) if record["ipv6_address"] else None,
         nameservers=seed.host_nameservers(paths.at("/etc/resolv.conf"), gateway),
     )

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt.port import Port, port_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BRIDGE = re.compile(r"(?:br|vmbr|virbr)[0-9]{1,4}")
-MAC = re.compile(r"52:54:00(?::[0-9a-f]{2}){3}")
 ACCELERATORS = ("kvm", "qemu")
 MOST_CPUS, LEAST_MEMORY_MB, MOST_MEMORY_MB = 64, 128, 1024 * 1024
 
@@ -44,7 +44,7 @@ class Domain:
     memory_mb: int
     pool: str
     bridge: str
-    mac: str
+    port: Port
     #: `kvm` where the processor really helps, else `qemu` (emulation).
     accelerator: str
 
@@ -53,7 +53,6 @@ class Domain:
             (self.name, NAME, "name"),
             (self.pool, POOL, "storage pool"),
             (self.bridge, BRIDGE, "bridge"),
-            (self.mac, MAC, "MAC address"),
         ):
             if not pattern.fullmatch(value):
                 raise BlockhostError(f"domain: {value!r} is not a {what}")
@@ -69,7 +68,7 @@ class Domain:
     @property
     def uuid(self) -> str:
         """The same for the same machine, so that defining it twice is not an error."""
-        return str(uuid.uuid5(_UUIDS, f"{self.name}/{self.mac}"))
+        return str(uuid.uuid5(_UUIDS, f"{self.name}/{self.port.mac}"))
 
     def render(self) -> str:
         """The domain XML."""
@@ -87,13 +86,16 @@ class Domain:
             raise BlockhostError("domain: not the XML of a machine of this host")
         try:
             root = ElementTree.fromstring(xml)  # noqa: S314  no entity can be in it
+            port = port_of(root)
+            if port is None:
+                raise ValueError("no port")
             domain = cls(
                 name=root.findtext("name", ""),
                 vcpus=int(root.findtext("vcpu", "0")),
                 memory_mb=int(root.findtext("memory", "0")),
                 pool=_attribute(root, "devices/disk/source", "pool"),
                 bridge=_attribute(root, "devices/interface/source", "bridge"),
-                mac=_attribute(root, "devices/interface/mac", "address"),
+                port=port,
                 accelerator=root.get("type", ""),
             )
             is_same = _canonical(domain.render()) == _canonical(xml)
@@ -108,6 +110,7 @@ def _domain(record: Domain) -> ElementTree.Element:
     root = ElementTree.Element("domain", type=record.accelerator)
     _text(root, "name", record.name)
     _text(root, "uuid", record.uuid)
+    _add(root, "metadata").append(record.port.element())
     _text(root, "memory", str(record.memory_mb), unit="MiB")
     _text(root, "vcpu", str(record.vcpus))
     system = _add(root, "os")
@@ -141,8 +144,9 @@ def _devices(devices: ElementTree.Element, record: Domain) -> None:
     _add(seed, "target", dev="sda", bus="sata")
     _add(seed, "readonly")
     interface = _add(devices, "interface", type="bridge")
-    _add(interface, "mac", address=record.mac)
+    _add(interface, "mac", address=record.port.mac)
     _add(interface, "source", bridge=record.bridge)
+    _add(interface, "target", dev=record.port.tap)
     _add(interface, "model", type="virtio")
     # Machines of different owners share the bridge; they reach the gateway, not each other.
     _add(interface, "port", isolated="yes")
@@ -151,7 +155,8 @@ def _devices(devices: ElementTree.Element, record: Domain) -> None:
     channel = _add(devices, "channel", type="unix")
     _add(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
     _add(devices, "controller", type="usb", model="none")
-    _add(devices, "memballoon", model="virtio")
+    # The guest's balloon driver tells every so many seconds how much memory is in use.
+    _add(_add(devices, "memballoon", model="virtio"), "stats", period="5")
     random = _add(devices, "rng", model="virtio")
     _text(random, "backend", "/dev/urandom", model="random")
 

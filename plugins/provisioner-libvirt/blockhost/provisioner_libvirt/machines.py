@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt import port_filter
 from blockhost.provisioner_libvirt.domain import Domain, disk_volume, seed_volume
+from blockhost.provisioner_libvirt.limits import stored_port
 from blockhost.provisioner_libvirt.seed import seed_image
 from blockhost.provisioner_libvirt.settings import Settings
 from blockhost.provisioner_libvirt.virsh import (
@@ -20,14 +22,28 @@ from blockhost.provisioner_libvirt.virsh import (
 
 
 def start(name: str) -> None:
+    """Start a machine, now and whenever the host boots."""
+    tap = stored_port(name).tap
     virsh_unless(RUNNING, "start", "--domain", name)
+    # libvirt's hook did that. Without it the machine could send whatever it likes.
+    if not port_filter.is_applied(tap):
+        virsh_unless(NOT_RUNNING, "destroy", "--domain", name)
+        raise BlockhostError(
+            f"{name} had no filter on its port, and was stopped",
+            hint="Is /etc/libvirt/hooks/qemu.d/blockhost there? Then: systemctl restart libvirtd",
+        )
+    virsh("autostart", "--domain", name)
 
 
 def shut_down(name: str) -> None:
+    """Ask a machine to end; it stays down when the host boots."""
+    virsh_unless(MISSING, "autostart", "--domain", name, "--disable")
     virsh_unless(NOT_RUNNING, "shutdown", "--domain", name)
 
 
 def stop_now(name: str) -> None:
+    """End a machine; it stays down when the host boots."""
+    virsh_unless(MISSING, "autostart", "--domain", name, "--disable")
     virsh_unless(NOT_RUNNING + MISSING, "destroy", "--domain", name)
 
 
@@ -39,6 +55,7 @@ def define(domain: Domain, settings: Settings) -> None:
     """Define a machine, which must use this host's bridge and pool."""
     if domain.bridge != settings.bridge or domain.pool != settings.pool:
         raise BlockhostError("a machine of this host uses its bridge and its storage pool")
+    settings.require_own(domain.port)
     virsh("define", "--file", "/dev/stdin", "--validate", stdin=domain.render())
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from blockhost import root_agent
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt.create import dismantle, exclusive
 from blockhost.provisioner_libvirt.domain import NAME
 from blockhost.provisioner_libvirt.settings import load_settings
-from blockhost.vm_db import Status, VMDatabase
+from blockhost.vm_db import Status, VMDatabase, VmRecord
 
 #: libvirt's words for a machine whose processors run.
 RUNNING = frozenset({"running", "idle", "in shutdown"})
+#: Machines in one call of the agent: its answer has 64 KiB.
+AT_ONCE = 100
 STOPPED = frozenset({"shut off", "paused", "pmsuspended", "crashed"})
 
 
@@ -26,21 +31,29 @@ def checked_name(name: str) -> str:
 
 
 def start(name: str, database: VMDatabase) -> None:
-    """Start a machine; a running one is fine."""
-    _require(name, database)
-    root_agent.call("virsh-start", name=name)
-    database.mark_active(name)
+    """Start a machine; a running one is fine. One that expiry put to sleep needs `resume`.
+
+    Raises:
+        BlockhostError: there is no such machine, or its subscription has ended.
+    """
+    with exclusive(checked_name(name)):
+        record = require_machine(name, database)
+        if record["status"] == Status.SUSPENDED:
+            raise BlockhostError(
+                f"{name} is suspended: its subscription ended", hint="blockhost-vm-resume, with --extend-days"
+            )
+        root_agent.call("virsh-start", name=name)
 
 
 def stop(name: str, database: VMDatabase) -> None:
     """Ask a machine to shut down; it does so in its own time."""
-    _require(name, database)
+    require_machine(name, database)
     root_agent.call("virsh-shutdown", name=name)
 
 
 def kill(name: str, database: VMDatabase) -> None:
     """Stop a machine at once."""
-    _require(name, database)
+    require_machine(name, database)
     root_agent.call("virsh-destroy", name=name)
 
 
@@ -86,6 +99,38 @@ def states() -> dict[str, str]:
     return {str(name): str(state) for name, state in found.items()}
 
 
+def metrics(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What machines use, by name, in as few calls as possible; what libvirt does not know is missing."""
+    found: dict[str, dict[str, Any]] = {}
+    for first in range(0, len(names), AT_ONCE):
+        asked = list(names[first : first + AT_ONCE])
+        found |= root_agent.call("vm-metrics", timeout=60, names=asked)["metrics"]
+    return found
+
+
+def limit(name: str, database: VMDatabase, wanted: Mapping[str, int]) -> None:
+    """Limit what a machine uses: parameters of the action `vm-limit`; 0 takes one away."""
+    with exclusive(checked_name(name)):
+        require_machine(name, database)
+        root_agent.call("vm-limit", name=name, **wanted)
+
+
+def change_owner(
+    name: str, wallet: str, nft_id: int, ssh_keys: Sequence[str] | None, database: VMDatabase
+) -> str:
+    """Write a machine's owner into the guest; with keys, only those log in from then on. The user's name.
+
+    The record says in between that guest and ledger differ, so whoever is cut short knows.
+    """
+    with exclusive(checked_name(name)):
+        require_machine(name, database)
+        database.set_gecos_synced(name, is_synced=False)
+        keys: dict[str, Any] = {} if ssh_keys is None else {"ssh_keys": list(ssh_keys)}
+        user = root_agent.call("vm-owner-set", name=name, wallet=wallet, nft_id=nft_id, **keys)["username"]
+        database.set_gecos_synced(name, is_synced=True)
+    return str(user)
+
+
 def _state(name: str, seen: dict[str, str]) -> str:
     state = seen.get(name, "")
     if state in RUNNING:
@@ -93,7 +138,12 @@ def _state(name: str, seen: dict[str, str]) -> str:
     return "suspended" if state in STOPPED else "unknown"
 
 
-def _require(name: str, database: VMDatabase) -> None:
+def require_machine(name: str, database: VMDatabase) -> VmRecord:
+    """The record of a machine that was made and not destroyed.
+
+    Raises:
+        BlockhostError: there is none.
+    """
     record = database.get_vm(checked_name(name))
     if record is None or record["status"] == Status.DESTROYED:
         raise BlockhostError(f"no VM named {name}")
@@ -101,3 +151,4 @@ def _require(name: str, database: VMDatabase) -> None:
         raise BlockhostError(
             f"{name} is not complete: its creation was interrupted", hint="Destroy it, then create it"
         )
+    return record

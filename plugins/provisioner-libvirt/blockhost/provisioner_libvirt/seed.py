@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from blockhost import paths
 from blockhost.command import run
 from blockhost.errors import BlockhostError
 
@@ -32,8 +33,12 @@ def network_config(
     gateway: ipaddress.IPv4Address,
     ipv6: str | None,
     nameservers: Sequence[str],
+    ipv6_gateway: str | None = None,
 ) -> str:
-    """Version 2 of cloud-init's network configuration, for one interface found by its MAC."""
+    """Version 2 of cloud-init's network configuration, for one interface found by its MAC.
+
+    IPv6 is routed: the guest has one address, and the host is its way to everywhere.
+    """
     interface: dict[str, object] = {
         "match": {"macaddress": mac},
         "set-name": INTERFACE,
@@ -42,7 +47,11 @@ def network_config(
         # Deprecated in netplan, yet the one spelling that all renderers of Debian 12 and 13 know.
         "gateway4": str(gateway),
         "nameservers": {"addresses": list(nameservers)},
+        # The host routes; what a neighbour advertises must not count.
+        "accept-ra": False,
     }
+    if ipv6 and ipv6_gateway:
+        interface["routes"] = [{"to": "::/0", "via": ipv6_gateway, "on-link": True}]
     return yaml.safe_dump({"version": 2, "ethernets": {INTERFACE: interface}}, sort_keys=False)
 
 
@@ -87,6 +96,19 @@ def seed_image(files: Mapping[str, str]) -> Iterator[Path]:
              "-o", image, content],
         )  # fmt: skip
         yield image
+
+
+def link_local(interface: str) -> str | None:
+    """The host's own link-local address on an interface: a router whose address never changes."""
+    try:
+        lines = paths.at("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        if len(words) == 6 and words[5] == interface and words[0].startswith("fe80"):
+            return str(ipaddress.IPv6Address(bytes.fromhex(words[0])))
+    return None
 
 
 def host_nameservers(resolv_conf: Path, fallback: str) -> list[str]:

@@ -6,9 +6,11 @@ import ipaddress
 from dataclasses import dataclass
 
 from blockhost.config import load_db_config
-from blockhost.errors import ConfigError
+from blockhost.errors import BlockhostError, ConfigError
 from blockhost.fields import Fields
 from blockhost.provisioner_libvirt.domain import ACCELERATORS, BRIDGE, POOL
+from blockhost.provisioner_libvirt.port import Port
+from blockhost.vm_db import Pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,20 @@ class Settings:
     template: str
     #: `kvm` where finalization found that the processor really helps, else `qemu`.
     accelerator: str
+    pools: Pools
+
+    def require_own(self, port: Port) -> None:
+        """What a machine sends from must come out of this host's pools: never the gateway's address.
+
+        Raises:
+            BlockhostError: it does not.
+        """
+        for text, pool in ((port.ipv4, self.pools.ipv4), (port.ipv6, self.pools.ipv6)):
+            number = int(ipaddress.ip_address(text)) if text else None
+            if number is not None and (
+                pool is None or not pool.first <= number <= pool.last or number in pool.reserved
+            ):
+                raise BlockhostError(f"{text} is not an address for machines of this host")
 
 
 def load_settings() -> Settings:
@@ -32,7 +48,8 @@ def load_settings() -> Settings:
         ConfigError: something is missing or malformed; names the key.
     """
     source = "db.yaml"
-    root = Fields(load_db_config(), source=source)
+    document = load_db_config()
+    root = Fields(document, source=source)
     addresses = root.child("ip_pool")
     settings = Settings(
         pool=root.take("storage_pool", str),
@@ -42,6 +59,7 @@ def load_settings() -> Settings:
         gateway=_address(addresses, "gateway"),
         template=root.take("template_volume", str),
         accelerator=root.choice("accelerator", ACCELERATORS, "qemu"),
+        pools=Pools.parse(document, source=source),
     )
     for key, value, pattern in (
         ("storage_pool", settings.pool, POOL),

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt.cli.run import run
 from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create
 from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
+from blockhost.provisioner_libvirt.ssh_keys import parse_keys
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-create"
@@ -23,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _create(options: argparse.Namespace) -> None:
-    content = options.cloud_init_content
+    content, keys = options.cloud_init_content, options.ssh_keys
+    if content is not None and keys is not None:
+        raise BlockhostError("--ssh-keys is for the usual cloud-init content; yours has its own")
     wish = Wish(
         name=options.name,
         owner_wallet=options.owner_wallet,
@@ -33,6 +37,8 @@ def _create(options: argparse.Namespace) -> None:
         memory_mb=options.memory,
         disk_gb=options.disk,
         user_data=None if content is None else content.read_text(encoding="utf-8"),
+        ssh_keys=() if keys is None else tuple(parse_keys(keys.read_text(encoding="utf-8"), str(keys))),
+        wait_s=options.wait,
     )
     username = first_user(checked_user_data(wish.user_data), DEFAULT_USER) if wish.user_data else DEFAULT_USER
     if not options.apply:
@@ -80,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--disk", type=int, default=20, metavar="GB", help="disk (20)")
     parser.add_argument("--apply", action="store_true", help="really do it")
     parser.add_argument("--cloud-init-content", type=Path, metavar="PATH", help="user data to use as it is")
+    parser.add_argument("--ssh-keys", type=Path, metavar="FILE", help="public keys that log in")
+    parser.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="how long the guest may take to answer; 0 does not wait"
+    )
     parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
     return parser
 

@@ -1,10 +1,11 @@
-"""`blockhost-vm-list [--format json]`: the machines of this host."""
+"""`blockhost-vm-list [--format json] [--metrics]`: the machines of this host."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import run
@@ -17,18 +18,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints NAME STATUS IP CREATED, separated by tabs, or JSON."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="The machines of this host.")
     parser.add_argument("--format", choices=("tsv", "json"), default="tsv")
+    parser.add_argument("--metrics", action="store_true", help="with what each uses, all in one call")
     options = parser.parse_args(argv)
-    return run(PROGRAM, lambda: _show(options.format))
+    return run(PROGRAM, lambda: _show(options.format, with_metrics=options.metrics))
 
 
-def _show(form: str) -> None:
-    rows = power.listing(get_database())
+def _show(form: str, *, with_metrics: bool) -> None:
+    rows: list[dict[str, Any]] = list(power.listing(get_database()))
+    if with_metrics:
+        found = power.metrics([row["name"] for row in rows])
+        for row in rows:
+            row["metrics"] = found.get(row["name"])
     if form == "json":
         print(json.dumps(rows))
         return
-    print("NAME\tSTATUS\tIP\tCREATED")
+    heads = ("name", "status", "ip", "created")
+    figures = ("cpu_percent", "memory_used_mb", "disk_used_mb") if with_metrics else ()
+    print("\t".join(head.upper() for head in (*heads, *figures)))
     for row in rows:
-        print("\t".join(str(row[key] or "-") for key in ("name", "status", "ip", "created")))
+        used = row.get("metrics") or {}
+        cells = [str(row[key] or "-") for key in heads] + [str(used.get(key, "-")) for key in figures]
+        print("\t".join(cells))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""`blockhost-vm-gc [--execute] …`: suspend expired machines, destroy those past their days of grace."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt import expiry, power
+from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.vm_db import get_database
+
+PROGRAM = "blockhost-vm-gc"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints one line per machine; without `--execute` it only says what would be done."""
+    options = _parser().parse_args(argv)
+    return run(PROGRAM, lambda: _collect(options))
+
+
+def _collect(options: argparse.Namespace) -> int:
+    if options.suspend_only and options.destroy_only:
+        raise BlockhostError("--suspend-only and --destroy-only leave nothing to do")
+    if options.grace_days is not None and options.grace_days < 0:
+        raise BlockhostError(f"--grace-days: expected 0 or more, got {options.grace_days}")
+    database = get_database(use_mock=options.mock)
+    work = expiry.due(
+        database,
+        {} if options.mock else power.states(),
+        grace_days=options.grace_days,
+        suspend=not options.destroy_only,
+        destroy=not options.suspend_only,
+    )
+    if not options.execute or options.mock:
+        for item in work:
+            print(f"would {item.verb} {item.name} (since {item.since})")
+        return 0
+    failed = 0
+    for item, problem in expiry.collect(work, database):
+        failed += bool(problem)
+        print(f"{item.verb} {item.name}: {problem or 'done'}", flush=True)
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Suspend expired machines; destroy those past their days of grace, and what "
+        "interrupted creations left.",
+    )
+    parser.add_argument("--execute", action="store_true", help="really do it")
+    parser.add_argument("--suspend-only", action="store_true", help="phase 1 only")
+    parser.add_argument("--destroy-only", action="store_true", help="phase 2 only")
+    parser.add_argument(
+        "--grace-days", type=int, metavar="N", help="days between suspension and end (from db.yaml)"
+    )
+    parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

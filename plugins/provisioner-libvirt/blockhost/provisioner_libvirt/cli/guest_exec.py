@@ -1,0 +1,50 @@
+"""`blockhost-vm-guest-exec NAME COMMAND…`: run a program in a virtual machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.guest_exec import run_in_guest
+from blockhost.vm_db import get_database
+
+PROGRAM = "blockhost-vm-guest-exec"
+#: As ssh(1): the command itself was not run, or its end is not known.
+NOT_RUN = 255
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exits with the command's code; 255 when it could not be run."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Run a program as root in a virtual machine, by its guest agent.",
+        epilog="One word is a line for the guest's shell. Exit code 255: it could not be run.",
+    )
+    parser.add_argument("--timeout", type=float, default=0, metavar="SECONDS", help="give up after (never)")
+    parser.add_argument("name")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="program and arguments")
+    options = parser.parse_args(argv)
+    if not options.command:
+        parser.error("no command")
+    return run(PROGRAM, lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        ran = run_in_guest(options.name, options.command, get_database(), timeout_s=options.timeout)
+    except BlockhostError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return NOT_RUN
+    for stream, output in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
+        stream.buffer.write(output)
+        stream.flush()
+    if ran.is_cut:
+        print(f"{PROGRAM}: the output was longer, and was cut", file=sys.stderr)
+    return ran.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

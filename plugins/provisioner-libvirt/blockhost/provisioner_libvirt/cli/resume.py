@@ -1,0 +1,45 @@
+"""`blockhost-vm-resume NAME [--extend-days N]`: wake a suspended virtual machine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from blockhost.errors import BlockhostError
+from blockhost.provisioner_libvirt import expiry, power
+from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.vm_db import get_database
+
+PROGRAM = "blockhost-vm-resume"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints when the machine expires now."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Wake a suspended virtual machine; a running one is fine."
+    )
+    parser.add_argument("name")
+    parser.add_argument("--extend-days", type=int, default=0, metavar="N", help="let it live N days longer")
+    parser.add_argument("--dry-run", action="store_true", help="only check")
+    parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
+    options = parser.parse_args(argv)
+    return run(PROGRAM, lambda: _resume(options))
+
+
+def _resume(options: argparse.Namespace) -> None:
+    if not 0 <= options.extend_days <= 36500:
+        raise BlockhostError(f"--extend-days: expected 0 to 36500, got {options.extend_days}")
+    if options.mock:
+        print(f"{power.checked_name(options.name)}: would be resumed")
+        return
+    database = get_database()
+    if options.dry_run:
+        record = power.require_machine(options.name, database)
+        print(f"{options.name}: {record['status']}, expires {record['expires_at']}; would be resumed")
+        return
+    record = expiry.resume(options.name, database, extend_days=options.extend_days)
+    print(f"{options.name}: {record['status']}, expires {record['expires_at']}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
