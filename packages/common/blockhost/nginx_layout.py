@@ -10,9 +10,10 @@ from pathlib import Path
 
 from blockhost.errors import ConfigError
 from blockhost.nginx_config import Directive, Expression, directive, render
-from blockhost.paths import at, is_dry_run, web_dir, wizard_run_dir
+from blockhost.paths import at, is_dry_run, share_dir, web_dir, wizard_run_dir
 
 MARKER = "/.well-known/blockhost-site"
+STARTING = "/starting.html"
 ADMIN_PREFIX = "/admin"
 #: Requests that belong to the wizard while the final site still carries it.
 WIZARD_ROUTES = ("/login", "/logout", "/wizard/", "/api/", "/static/", "/healthz")
@@ -140,6 +141,7 @@ def _tls_server(site: Site, generation: str, ports: Ports) -> Iterator[Directive
             directive("default_type", "text/plain"), directive("return", "200", generation),
         ],
     )  # fmt: skip
+    yield from _starting_page()
     if isinstance(site, SetupSite):
         yield from _wizard_locations(("/",))
         return
@@ -153,6 +155,21 @@ def _tls_server(site: Site, generation: str, ports: Ports) -> Iterator[Directive
         block=[
             *_headers(static=True),
             directive("try_files", Expression("$uri"), Expression("$uri/"), "=404"),
+        ],
+    )  # fmt: skip
+
+
+def _starting_page() -> Iterator[Directive]:
+    """What a browser sees while wizard or panel do not answer: a page that looks again, not nginx's error."""
+    yield directive("error_page", "502", "504", "=503", STARTING)
+    yield directive(
+        "location", "=", STARTING,
+        block=[
+            directive("internal"),
+            directive("root", share_dir() / "web"),
+            *_headers(static=True),
+            directive("add_header", "Retry-After", "3", "always"),
+            directive("add_header", "Cache-Control", "no-store", "always"),
         ],
     )  # fmt: skip
 

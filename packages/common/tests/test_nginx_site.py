@@ -206,6 +206,22 @@ def test_tls_before_1_2_is_refused(final: FinalSite) -> None:
     assert found.code != 0
 
 
+@pytest.mark.parametrize("path", ["/login", "/ops/"])
+def test_service_that_does_not_answer_yet_is_a_page_that_looks_again(
+    machine: Path, final: FinalSite, path: str
+) -> None:
+    shipped = Path(__file__).resolve().parents[1] / "web/starting.html"
+    served = machine / "usr/share/blockhost/web/starting.html"
+    served.parent.mkdir(parents=True)
+    served.write_bytes(shipped.read_bytes())
+    activate(final)
+    status, page, headers = _get(path)
+    assert (status, headers["Retry-After"]) == (503, "3")
+    assert page == shipped.read_text()
+    assert 'http-equiv="refresh"' in page
+    assert _get("/starting.html")[0] == 404, "it is nobody's address"
+
+
 def test_bodies_over_64k_are_refused_and_restore_takes_more(final: FinalSite, wizard: None) -> None:
     activate(final)
 
