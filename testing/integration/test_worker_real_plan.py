@@ -81,7 +81,7 @@ def test_the_whole_story(machine: DryRun, answers: dict[str, Any]) -> None:
     assert [line for line in changed if not line.startswith("var/lib/blockhost-setup/")] == []
     assert compare.effects(machine.root) == effects
 
-    assert _status_of(machine, "/api/finalize/status") == 502  # no wizard runs here, but nginx asks for it
+    assert _status_of(machine, "/api/finalize/status") == 503  # no wizard runs here, but nginx asks for it
     client.complete()
     wait_until(lambda: _status_of(machine, "/api/finalize/status") == 404, "the wizard's routes vanish")
     assert _status_of(machine, "/") == 200
