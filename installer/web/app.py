@@ -40,6 +40,8 @@ def _offer_names(app: Flask, here: wizard.Wizard) -> None:
     ]
     app.jinja_env.globals["wizard_page"] = flow.page
     app.extensions |= offered
+    # For a plugin's page: one of its setup actions, run as root in a child of the worker.
+    app.extensions["wizard_action"] = lambda name, params: here.worker.action(name, params, {})
     app.url_build_error_handlers.append(_accept_url)
     app.context_processor(lambda: _variables(here))
 

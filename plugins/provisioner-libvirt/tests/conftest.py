@@ -33,6 +33,11 @@ if words[:2] == ["route", "show"]:
 elif words[:2] == ["address", "show"]:
     print(json.dumps([{"ifname": "br0", "addr_info": [
         {"family": "inet", "local": "192.0.2.105", "prefixlen": 24}]}]))
+elif words[:2] == ["neigh", "show"]:
+    print(json.dumps([
+        {"dst": "192.0.2.1", "lladdr": "52:54:00:00:00:01", "state": ["REACHABLE"]},
+        {"dst": "192.0.2.230", "lladdr": "52:54:00:00:00:02", "state": ["STALE"]},
+        {"dst": "192.0.2.240", "state": ["FAILED"]}]))
 """
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jinja2
 import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
 
-from blockhost.provisioner_libvirt.wizard import blueprint, get_summary_data, get_summary_template
+from blockhost.pipeline.context import StepContext
+from blockhost.provisioner_libvirt.wizard import (
+    blueprint,
+    get_setup_actions,
+    get_summary_data,
+    get_summary_template,
+)
+from blockhost.provisioner_libvirt.wizard.proposal import propose
 
+Host = Any
 FORM = {
     "ip_network": "192.0.2.0/24",
     "ip_start": "192.0.2.100",
@@ -20,7 +29,7 @@ FORM = {
 
 
 @pytest.fixture
-def client(host: object) -> Iterator[FlaskClient]:
+def client(host: Host) -> Iterator[FlaskClient]:
     app = Flask(__name__)
     app.secret_key = "test"
     app.jinja_env.add_extension("jinja2.ext.i18n")
@@ -31,6 +40,9 @@ def client(host: object) -> Iterator[FlaskClient]:
     }
     app.jinja_loader = jinja2.DictLoader(stubs)  # type: ignore[assignment]
     app.register_blueprint(blueprint)
+    app.extensions["wizard_action"] = lambda name, params: get_setup_actions()[name](
+        StepContext(step_id="action", config={}), params
+    )
     app.context_processor(lambda: {"wizard_next": lambda step: f"/after/{step}"})
 
     @app.get("/session")
@@ -44,8 +56,58 @@ def client(host: object) -> Iterator[FlaskClient]:
 def test_page_proposes_the_hosts_own_network(client: FlaskClient) -> None:
     reply = client.get("/wizard/libvirt")
     assert reply.status_code == 200
-    for value in ("192.0.2.0/24", "192.0.2.1", "192.0.2.204", "192.0.2.253"):
+    # 192.0.2.230 answers, so the range lies below it; the very last address stays free.
+    for value in ("192.0.2.0/24", "192.0.2.1", "192.0.2.180", "192.0.2.229"):
         assert f'value="{value}"' in reply.text
+    assert "192.0.2.105, 192.0.2.1, 192.0.2.230" in reply.text
+    assert "br0 (192.0.2.105/24)" in reply.text
+
+
+def test_wizard_itself_runs_no_program(client: FlaskClient, host: Host) -> None:
+    """Its sandbox has no network: what it knows, the worker told it."""
+    client.application.extensions["wizard_action"] = lambda name, params: {}
+    (host.root.parent / "programs/ip").write_text("#!/bin/sh\nkill $PPID\n")
+    assert client.get("/wizard/libvirt").status_code == 200
+
+
+def test_range_with_a_neighbour_in_it_is_refused(client: FlaskClient) -> None:
+    client.get("/wizard/libvirt")
+    wrong = {**FORM, "ip_end": "192.0.2.240"}
+    reply = client.post("/wizard/libvirt", data=wrong)
+    assert reply.status_code == 422
+    assert "somebody else answers at 192.0.2.230" in reply.text
+    assert client.get("/wizard/libvirt/check", query_string=wrong).json == {
+        "field": "ip_start",
+        "message": "somebody else answers at 192.0.2.230; choose a range without",
+    }
+    assert client.get("/wizard/libvirt/check", query_string=FORM).json == {}
+
+
+@pytest.mark.parametrize(
+    ("network", "used", "expected"),
+    [
+        ("10.0.0.0/24", [], ("10.0.0.204", "10.0.0.253")),
+        ("10.0.0.0/24", [f"10.0.0.{n}" for n in range(100, 254)], ("10.0.0.50", "10.0.0.99")),
+        ("10.0.0.0/28", ["10.0.0.7"], ("10.0.0.8", "10.0.0.13")),
+        ("10.0.0.0/29", [f"10.0.0.{n}" for n in range(2, 7)], None),
+        ("10.0.0.0/16", [], ("10.0.255.204", "10.0.255.253")),
+    ],
+)
+def test_proposal_is_a_free_run(network: str, used: list[str], expected: tuple[str, str] | None) -> None:
+    found = {"network": network, "gateway": "10.0.0.1", "in_use": used, "own": ["10.0.0.2"], "pools": []}
+    fields = propose(found)
+    got = (fields["ip_start"], fields["ip_end"]) if "ip_start" in fields else None
+    assert got == expected
+
+
+def test_pool_that_exists_is_proposed() -> None:
+    fields = propose({"pools": [{"name": "default", "path": "/x"}, {"name": "fast", "path": "/srv/vms"}]})
+    assert (fields["storage_pool"], fields["storage_path"]) == ("fast", "/srv/vms")
+
+
+def test_script_is_served(client: FlaskClient) -> None:
+    with client.get("/wizard/libvirt/static/range.js") as reply:
+        assert reply.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/wizard/libvirt", "/wizard/libvirt/"])

@@ -75,6 +75,11 @@ def states() -> dict[str, str]:
     return found
 
 
+def pools() -> list[str]:
+    """The names of all storage pools."""
+    return [line.strip() for line in virsh("pool-list", "--all", "--name").splitlines() if line.strip()]
+
+
 def pool(name: str) -> dict[str, Any] | None:
     """A storage pool: `path`, `is_active`, `is_autostart`; None when it is not defined."""
     done = ask("pool-info", "--pool", name)

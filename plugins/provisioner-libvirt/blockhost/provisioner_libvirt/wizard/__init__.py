@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from blockhost.checks import Check
+from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Step
 from blockhost.provisioner_libvirt.answers import SCHEMA, LibvirtAnswer, to_form
 from blockhost.provisioner_libvirt.steps import STEPS
+from blockhost.provisioner_libvirt.wizard.look import ACTION, look
 from blockhost.provisioner_libvirt.wizard.page import SESSION_KEY, blueprint
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "get_checks",
     "get_finalization_steps",
     "get_progress_steps_meta",
+    "get_setup_actions",
     "get_summary_data",
     "get_summary_template",
     "get_ui_params",
@@ -58,6 +61,11 @@ def parse_answers(form: Mapping[str, str]) -> dict[str, Any]:
 def answers_schema() -> dict[str, Any]:
     """JSON Schema of the form's fields."""
     return dict(SCHEMA)
+
+
+def get_setup_actions() -> dict[str, Callable[[StepContext, dict[str, Any]], dict[str, Any]]]:
+    """What the page has done as root: looking at pools, bridges and the network."""
+    return {ACTION: look}
 
 
 def get_checks() -> list[Check]:

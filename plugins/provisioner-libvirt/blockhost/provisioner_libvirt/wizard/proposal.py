@@ -1,51 +1,79 @@
-"""A first guess for the form: the network of the default route, and the upper end of it."""
+"""A first guess for the form, out of what `look` found: a free part of the host's own network."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
+from collections.abc import Mapping
 from typing import Any
 
-from blockhost.command import probe
-from blockhost.errors import BlockhostError
+from blockhost.errors import AnswerError
+from blockhost.i18n import gettext as _
+from blockhost.provisioner_libvirt.answers import LibvirtAnswer
 
-#: How many addresses are proposed, at most.
-MOST = 50
+#: How many addresses are proposed, at most, and how few are worth a proposal.
+MOST, FEWEST = 50, 2
+#: Of a larger network only the upper end is looked at.
+LOOKED_AT = 1024
 
 
-def propose() -> dict[str, str]:
+def propose(found: Mapping[str, Any]) -> dict[str, str]:
     """Fields that can be guessed; empty when nothing can."""
+    fields: dict[str, str] = {}
+    pools = [pool for pool in found.get("pools", []) if pool.get("name") != "default"]
+    if pools:
+        fields |= {"storage_pool": str(pools[0]["name"]), "storage_path": str(pools[0]["path"])}
     try:
-        routes = _ip("route", "show", "default")
-        if not routes:
-            return {}
-        device, gateway = str(routes[0]["dev"]), ipaddress.IPv4Address(routes[0]["gateway"])
-        network = _network(_ip("address", "show", "dev", device), gateway)
-    except (BlockhostError, LookupError, ValueError, TypeError):
-        return {}  # a guess is a courtesy: without one the form is empty
-    return {} if network is None else _fields(network, gateway)
-
-
-def _fields(network: ipaddress.IPv4Network, gateway: ipaddress.IPv4Address) -> dict[str, str]:
-    fields = {"ip_network": str(network), "gateway": str(gateway)}
-    last = network.broadcast_address - 2
-    first = max(last - MOST + 1, network.network_address + network.num_addresses // 2)
-    if network.prefixlen <= 27 and not first <= gateway <= last:
-        fields |= {"ip_start": str(first), "ip_end": str(last)}
+        network = ipaddress.IPv4Network(found["network"])
+        gateway = ipaddress.IPv4Address(found["gateway"])
+    except (LookupError, ValueError):
+        return fields
+    fields |= {"ip_network": str(network), "gateway": str(gateway)}
+    if free := _free_run(network, {int(gateway), *taken(found)}):
+        fields |= {"ip_start": str(free[0]), "ip_end": str(free[1])}
     return fields
 
 
-def _network(links: list[Any], gateway: ipaddress.IPv4Address) -> ipaddress.IPv4Network | None:
-    for link in links:
-        for entry in link.get("addr_info", []):
-            if entry.get("family") == "inet":
-                found = ipaddress.IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network
-                if gateway in found:
-                    return found
-    return None
+def taken(found: Mapping[str, Any]) -> set[int]:
+    """Addresses that somebody answers at, and the host's own, as numbers."""
+    texts = [*found.get("in_use", []), *found.get("own", [])]
+    return {int(ipaddress.IPv4Address(text)) for text in texts}
 
 
-def _ip(*arguments: str) -> list[Any]:
-    done = probe(["ip", "-j", "-4", *arguments], timeout=3)
-    found = json.loads(done.stdout or "[]") if done.code == 0 else []
-    return found if isinstance(found, list) else []
+def require_free(answer: LibvirtAnswer, found: Mapping[str, Any]) -> None:
+    """Refuse a range in which somebody else answers.
+
+    Raises:
+        AnswerError: names who.
+    """
+    first, last = (int(ipaddress.IPv4Address(text)) for text in (answer.ip_start, answer.ip_end))
+    others = [text for text in found.get("in_use", []) if first <= int(ipaddress.IPv4Address(text)) <= last]
+    if others:
+        message = _("somebody else answers at {others}; choose a range without")
+        raise AnswerError("ip_start", message.format(others=_shortened(others)))
+
+
+def _shortened(texts: list[str]) -> str:
+    return ", ".join(texts[:5]) + (" …" if len(texts) > 5 else "")
+
+
+def _free_run(
+    network: ipaddress.IPv4Network, used: set[int]
+) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address] | None:
+    """The highest free run of MOST addresses, else the longest; the last host address stays free, as many
+    routers sit there."""
+    lowest, highest = int(network.network_address) + 1, int(network.broadcast_address) - 2
+    best: tuple[int, int] | None = None
+    number = highest
+    while number >= max(lowest, highest - LOOKED_AT):
+        last = number
+        while number >= lowest and number not in used and last - number + 1 <= MOST:
+            number -= 1
+        length = last - number
+        if length and (best is None or length > best[1] - best[0] + 1):
+            best = (number + 1, last)
+        if length >= MOST:
+            break
+        number -= 1
+    if best is None or best[1] - best[0] + 1 < FEWEST:
+        return None
+    return ipaddress.IPv4Address(best[0]), ipaddress.IPv4Address(best[1])
