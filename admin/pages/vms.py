@@ -100,7 +100,7 @@ def points(values: list[float | None], slots: int = 60) -> str:
 
 def figure(value: object, unit: str) -> str:
     """A metric with its unit; a dash where it is not known (the contract's -1)."""
-    return f"{value} {unit}" if isinstance(value, int | float) and value >= 0 else "–"
+    return f"{value:.10g} {unit}" if isinstance(value, int | float) and value >= 0 else "–"
 
 
 def rate(value: object) -> str:

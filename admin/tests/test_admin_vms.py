@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,75 +11,21 @@ import pytest
 
 from admin.pages.vms import figure, points, rate
 from blockhost.vm_db import MockVMDatabase
+from testing.fakes.told_provisioner import ToldProvisioner
 
 JSON = {"Accept": "application/json"}
-REPOSITORY = Path(__file__).resolve().parents[2]
 LISTED = {"name": "blockhost-001", "status": "active", "ip": "10.0.0.5", "created": "2026-01-02T03:04:05Z"}
 METRICS = {"cpu_percent": 25.0, "memory_used_mb": 512, "memory_total_mb": 1024, "net_rx_bytes_sec": -1}
 
-#: One program for all verbs: `<verb>.json` says what it prints and how it exits; each call is in the ledger.
-PROGRAM = """#!/usr/bin/python3
-import json, os, sys, time
-from pathlib import Path
-place, verb = Path(os.environ["FAKE_PROVISIONER"]), Path(sys.argv[0]).name.removeprefix("fake-")
-with (place / "ledger").open("a") as file:
-    file.write(json.dumps([verb, *sys.argv[1:]]) + "\\n")
-told = place / f"{verb}.json"
-if not told.exists():
-    raise SystemExit(f"the fake provisioner was not told what {verb} does")
-answer = json.loads(told.read_text())
-if verb == "list" and "--metrics" in sys.argv and not answer["metrics"]:
-    print("usage: unrecognized arguments: --metrics", file=sys.stderr)
-    raise SystemExit(2)
-while (place / f"{verb}.hold").exists():
-    time.sleep(0.01)
-print(answer["stdout"])
-print(answer.get("stderr", ""), file=sys.stderr)
-raise SystemExit(answer.get("code", 0))
-"""
 
-
-class FakeProvisioner:
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def lists(self, *rows: dict[str, Any], metrics: bool = True, **more: Any) -> None:
-        self._tell("list", stdout=json.dumps(rows), metrics=metrics, **more)
-
-    def does(self, verb: str, **answer: Any) -> None:
-        self._tell(verb, **{"stdout": "", **answer})
-
-    def hold(self, verb: str) -> Callable[[], None]:
-        (self.place / f"{verb}.hold").touch()
-        return (self.place / f"{verb}.hold").unlink
-
-    def calls(self) -> list[list[str]]:
-        ledger = self.place / "ledger"
-        return [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
-
-    def _tell(self, verb: str, **answer: Any) -> None:
-        (self.place / f"{verb}.json").write_text(json.dumps(answer))
+@pytest.fixture
+def provisioner(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToldProvisioner:
+    monkeypatch.setenv("FAKE_PROVISIONER", str(tmp_path / "provisioner"))
+    return ToldProvisioner(tmp_path / "provisioner", programs=engine.place, root=tmp_path / "r")
 
 
 @pytest.fixture
-def provisioner(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProvisioner:
-    source = REPOSITORY / "plugins/provisioner-libvirt/provisioner.json"
-    manifest = json.loads(source.read_text())
-    manifest["commands"] = {verb: f"fake-{verb}" for verb in manifest["commands"]}
-    (tmp_path / "r/usr/share/blockhost/provisioner.json").write_text(json.dumps(manifest))
-    for program in manifest["commands"].values():
-        (engine.place / program).write_text(PROGRAM)
-        (engine.place / program).chmod(0o755)
-    place = tmp_path / "provisioner"
-    place.mkdir()
-    monkeypatch.setenv("FAKE_PROVISIONER", str(place))
-    fake = FakeProvisioner(place)
-    fake.lists()
-    return fake
-
-
-@pytest.fixture
-def inside(provisioner: FakeProvisioner, browser: Any) -> Any:
+def inside(provisioner: ToldProvisioner, browser: Any) -> Any:
     browser.log_in()
     return browser
 
@@ -105,7 +49,7 @@ def test_page_without_machines_says_so(inside: Any) -> None:
 
 
 def test_list_is_merged_with_the_record(
-    inside: Any, provisioner: FakeProvisioner, monkeypatch: pytest.MonkeyPatch
+    inside: Any, provisioner: ToldProvisioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = MockVMDatabase()
     database.register_vm("blockhost-001", 100, "10.0.0.5", owner="SHA256:me", expiry_days=30)
@@ -116,11 +60,11 @@ def test_list_is_merged_with_the_record(
     assert machine["expires_at"]
     assert machine["history"] == {"cpu": [25.0], "memory": [50.0]}
     page = inside.get("/vms").text
-    for text in ("blockhost-001", "SHA256:me", "10.0.0.5", "25.0 %", "512 MB", machine["expires_at"]):
+    for text in ("blockhost-001", "SHA256:me", "10.0.0.5", "25 %", "512 MB", machine["expires_at"]):
         assert text in page
 
 
-def test_snapshot_serves_everybody_for_a_while(inside: Any, app: Any, provisioner: FakeProvisioner) -> None:
+def test_snapshot_serves_everybody_for_a_while(inside: Any, app: Any, provisioner: ToldProvisioner) -> None:
     provisioner.lists({**LISTED, "metrics": METRICS})
     for _ in range(5):
         vms(inside)
@@ -130,7 +74,7 @@ def test_snapshot_serves_everybody_for_a_while(inside: Any, app: Any, provisione
 
 
 def test_provisioner_that_lists_no_metrics_is_asked_without(
-    inside: Any, app: Any, provisioner: FakeProvisioner
+    inside: Any, app: Any, provisioner: ToldProvisioner
 ) -> None:
     provisioner.lists(LISTED, metrics=False)
     assert vms(inside)[0]["metrics"] is None
@@ -141,7 +85,7 @@ def test_provisioner_that_lists_no_metrics_is_asked_without(
 
 
 @pytest.mark.parametrize("stdout", ["not json", "{}", "[1]"])
-def test_list_that_is_none_is_said(inside: Any, provisioner: FakeProvisioner, stdout: str) -> None:
+def test_list_that_is_none_is_said(inside: Any, provisioner: ToldProvisioner, stdout: str) -> None:
     provisioner.does("list", stdout=stdout, metrics=True)
     reply = inside.get("/api/vms")
     assert reply.status_code == 503
@@ -152,7 +96,7 @@ def test_list_that_is_none_is_said(inside: Any, provisioner: FakeProvisioner, st
     assert "There is no machine yet" not in page.text
 
 
-def test_hostile_fields_are_text(inside: Any, provisioner: FakeProvisioner) -> None:
+def test_hostile_fields_are_text(inside: Any, provisioner: ToldProvisioner) -> None:
     provisioner.lists({**LISTED, "name": "<script>alert(1)</script>", "ip": '"><img src=x>', "metrics": None})
     page = inside.get("/vms").text
     assert "<script>alert" not in page
@@ -160,19 +104,19 @@ def test_hostile_fields_are_text(inside: Any, provisioner: FakeProvisioner) -> N
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "kill", "destroy"])
-def test_action_goes_to_the_provisioner(inside: Any, provisioner: FakeProvisioner, verb: str) -> None:
+def test_action_goes_to_the_provisioner(inside: Any, provisioner: ToldProvisioner, verb: str) -> None:
     provisioner.does(verb)
     assert inside.post(f"/api/vms/blockhost-001/{verb}", headers=JSON).json == {"ok": True}
     assert provisioner.calls() == [[verb, "blockhost-001"]]
 
 
-def test_form_comes_back_to_the_page(inside: Any, provisioner: FakeProvisioner) -> None:
+def test_form_comes_back_to_the_page(inside: Any, provisioner: ToldProvisioner) -> None:
     provisioner.does("start")
     reply = inside.post("/api/vms/blockhost-001/start", data={"x": ""})
     assert (reply.status_code, reply.location) == (303, "/admin/vms")
 
 
-def test_refusal_is_said_in_the_commands_own_words(inside: Any, provisioner: FakeProvisioner) -> None:
+def test_refusal_is_said_in_the_commands_own_words(inside: Any, provisioner: ToldProvisioner) -> None:
     provisioner.does("start", code=1, stderr="some detail\nblockhost-001 has expired")
     reply = inside.post("/api/vms/blockhost-001/start", headers=JSON)
     assert reply.status_code == 422
@@ -183,7 +127,7 @@ def test_refusal_is_said_in_the_commands_own_words(inside: Any, provisioner: Fak
 
 
 @pytest.mark.parametrize("typed", ["", "blockhost-002", "yes"])
-def test_destroying_by_form_needs_the_name(inside: Any, provisioner: FakeProvisioner, typed: str) -> None:
+def test_destroying_by_form_needs_the_name(inside: Any, provisioner: ToldProvisioner, typed: str) -> None:
     provisioner.does("destroy")
     reply = inside.post("/api/vms/blockhost-001/destroy", data={"confirm": typed})
     assert reply.status_code == 422
@@ -195,12 +139,12 @@ def test_destroying_by_form_needs_the_name(inside: Any, provisioner: FakeProvisi
 @pytest.mark.parametrize(
     "path", ["blockhost-001/explode", "Blockhost/start", "a;b/start", "--help%20x/start", "x" * 65 + "/start"]
 )
-def test_what_is_no_name_or_verb_is_not_run(inside: Any, provisioner: FakeProvisioner, path: str) -> None:
+def test_what_is_no_name_or_verb_is_not_run(inside: Any, provisioner: ToldProvisioner, path: str) -> None:
     assert inside.post(f"/api/vms/{path}", headers=JSON).status_code == 404
     assert provisioner.calls() == []
 
 
-def test_one_thing_at_a_time_for_each_machine(inside: Any, app: Any, provisioner: FakeProvisioner) -> None:
+def test_one_thing_at_a_time_for_each_machine(inside: Any, app: Any, provisioner: ToldProvisioner) -> None:
     provisioner.does("stop", code=1, stderr="it did not want to")
     provisioner.does("start")
     provisioner.lists(LISTED, {**LISTED, "name": "blockhost-002"})
@@ -222,7 +166,7 @@ def test_one_thing_at_a_time_for_each_machine(inside: Any, app: Any, provisioner
     assert "it did not want to" in inside.get("/vms").text
 
 
-def test_nothing_without_a_session(provisioner: FakeProvisioner, browser: Any) -> None:
+def test_nothing_without_a_session(provisioner: ToldProvisioner, browser: Any) -> None:
     assert browser.get("/api/vms", headers=JSON).status_code == 401
     assert browser.post("/api/vms/blockhost-001/kill", headers=JSON).status_code == 401
     assert browser.get("/vms").location == "/admin/login"
