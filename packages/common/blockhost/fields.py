@@ -28,11 +28,9 @@ def load_json_document(
         raise FieldError(source, "", f"{len(raw)} bytes, expected at most {max_bytes}")
     _check_depth(raw, source, max_depth)
     try:
-        return json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=lambda pairs: _without_duplicates(pairs, source),
-            parse_constant=lambda word: _refuse(source, f"{word} is not a JSON number"),
-        )
+        return _STRICT.decode(raw.decode("utf-8"))
+    except _NotStrict as error:
+        raise FieldError(source, "", str(error)) from None
     except UnicodeDecodeError as error:
         raise FieldError(source, "", f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -146,17 +144,33 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {meant!r}?" if meant else ""
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise FieldError(source, "", f"duplicate key {key!r}")
-        result[key] = value
+class _NotStrict(ValueError):
+    """JSON that others would accept."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _NotStrict(f"duplicate key {key!r}")
+            seen.add(key)
     return result
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise _NotStrict(f"{word} is not a JSON number")
+
+
+# Made once: the agent parses each request with it.
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
 
 
 def _check_depth(raw: bytes, source: str, max_depth: int) -> None:
     """Refuse deep nesting before a recursive parser sees it. Brackets inside strings don't count."""
+    if raw.count(b"[") + raw.count(b"{") <= max_depth:
+        return
     depth = 0
     in_string = escaped = False
     for byte in raw:
@@ -175,7 +189,3 @@ def _check_depth(raw: bytes, source: str, max_depth: int) -> None:
                 raise FieldError(source, "", f"nested deeper than {max_depth} levels")
         elif byte in b"]}":
             depth -= 1
-
-
-def _refuse(source: str, problem: str) -> NoReturn:
-    raise FieldError(source, "", problem)

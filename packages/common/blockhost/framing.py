@@ -17,9 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from blockhost.errors import FieldError, FrameError
 from blockhost.fields import load_json_document
@@ -32,8 +31,7 @@ _HEADER = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end of a socket, as the kernel says."""
 
     pid: int
@@ -43,11 +41,13 @@ class Peer:
 
 Handler = Callable[[socket.socket, Peer], None]
 
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 def peer(connection: socket.socket) -> Peer:
     """The process that connected."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return Peer(*_CREDENTIALS.unpack(raw))
+    return Peer._make(_CREDENTIALS.unpack(raw))
 
 
 def send_frame(connection: socket.socket, message: object, *, max_bytes: int = MAX_FRAME) -> None:
@@ -57,10 +57,19 @@ def send_frame(connection: socket.socket, message: object, *, max_bytes: int = M
         FrameError: it is longer than `max_bytes`.
         OSError: the peer is gone or does not read.
     """
-    payload = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    connection.sendall(frame(message, max_bytes=max_bytes))
+
+
+def frame(message: object, *, max_bytes: int = MAX_FRAME) -> bytes:
+    """One message as it goes over the socket.
+
+    Raises:
+        FrameError: it is longer than `max_bytes`.
+    """
+    payload = _encode(message).encode()
     if len(payload) > max_bytes:
         raise FrameError(f"a message of {len(payload)} bytes, at most {max_bytes} are allowed")
-    connection.sendall(_HEADER.pack(len(payload)) + payload)
+    return _HEADER.pack(len(payload)) + payload
 
 
 def receive_frame(
@@ -101,8 +110,9 @@ def call(
         FrameError: the answer breaks the framing, is not an object, or took over `timeout` seconds.
         OSError: nobody listens.
     """
+    message = frame(request, max_bytes=max_bytes)  # made first: nobody waits for it on an open connection
     with connect(path, timeout=timeout) as connection:
-        send_frame(connection, request, max_bytes=max_bytes)
+        connection.sendall(message)
         answer = receive_frame(connection, max_bytes=max_bytes, deadline_s=timeout)
     if not isinstance(answer, dict):
         raise FrameError("the answer is not an object" if answer is not None else "no answer")

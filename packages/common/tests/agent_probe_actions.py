@@ -12,7 +12,7 @@ from blockhost.root_agent.values import Port, VmName
 EFFECTS = Path("effects")
 
 
-@action(callers=("root", "daemon"), only_reads=True)
+@action(callers=("root", "daemon"), only_reads=True, is_instant=True)
 def echo(port: Port) -> dict[str, Any]:
     return {"port": int(port)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import pytest
@@ -56,11 +56,10 @@ def test_removed_swapped_and_repeated_lines_are_found(written: Path) -> None:
 
 def test_resealed_line_breaks_the_chain(written: Path) -> None:
     lines = written.read_bytes().splitlines(keepends=True)
-    entry = json.loads(lines[2])
-    del entry["hash"]
-    entry["params"] = {"n": 99}
-    written.write_bytes(b"".join([*lines[:2], audit._sealed(entry)[0], *lines[3:]]))
-    assert verify(written).problem == "line 4 does not follow line 3"
+    start = lines[2].decode().partition(',"hash"')[0].replace('"n":2', '"n":99')
+    assert '"n":99' in start
+    written.write_bytes(b"".join([*lines[:2], audit._sealed(start)[0], *lines[3:]]))
+    assert verify(written).problem == "agent.log: line 4 does not follow line 3"
 
 
 def test_cut_off_end_is_found_by_a_noted_head(written: Path) -> None:
@@ -86,7 +85,8 @@ def test_torn_last_line_is_dropped_and_noted(written: Path) -> None:
 
 def test_restart_continues_the_chain(written: Path) -> None:
     log = AuditLog(written)
-    assert log.append({"phase": "call"}, is_durable=False).sequence == 7
+    log.append({"phase": "call"}, is_durable=False)
+    assert log.head.sequence == 7
     log.close()
     assert verify(written).count == 7
 
@@ -101,12 +101,37 @@ def test_rotation_keeps_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(audit, "ROTATE_BYTES", 600)
     path = tmp_path / "agent.log"
     log = AuditLog(path)
-    heads = [log.append({"phase": "call", "n": number}, is_durable=False) for number in range(20)]
+    for number in range(20):
+        log.append({"phase": "call", "n": number}, is_durable=False)
+    head = log.head
     log.close()
-    assert (tmp_path / "agent.log.1").exists()
+    before = tmp_path / "agent.log.1"
+    assert before.exists()
     verdict = verify(path)
     assert verdict.problem == ""
-    assert verdict.head == heads[-1]
+    assert verdict.head == head
+    # What is in the file before counts: a log whose beginning was cut away does not fit to it.
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    assert verify(path).problem == "agent.log: line 1 does not follow the end of agent.log.1"
+    before.unlink()
+    assert "beginning is missing" in verify(path).problem
+
+
+def test_failed_write_leaves_no_half_line(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AuditLog(written)
+
+    def write(file: int, data: bytes) -> None:
+        os.write(file, data[:20])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "_write_all", write)
+        with pytest.raises(OSError, match="No space left"):
+            log.append({"phase": "call"}, is_durable=True)
+    log.append({"phase": "call"}, is_durable=True)
+    log.close()
+    assert verify(written).problem == ""
+    assert verify(written).count == 7
 
 
 def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         loaded = load_actions(options.actions)
         audit = AuditLog(options.log)
-        server = AgentServer(options.socket, Dispatcher(loaded.actions, audit, lanes), group=_group())
+        server = AgentServer(options.socket, Dispatcher(loaded.actions, audit), lanes, group=_group())
     except (BlockhostError, OSError) as error:
         print(f"blockhost-root-agent: {error}", file=sys.stderr)
         return 1

@@ -16,11 +16,11 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, overload
 
 from blockhost.errors import RootAgentError
-from blockhost.root_agent.values import Text
 
 Handler = Callable[..., "dict[str, Any] | None"]
 
@@ -53,7 +53,11 @@ class Action:
     is_slow: bool = False
     #: Changes nothing: its log line needs no fsync before it runs.
     only_reads: bool = False
-    is_plain: bool = field(default=False)
+    #: Answers from what it has in memory: called by the thread that reads all connections.
+    is_instant: bool = False
+    is_plain: bool = False
+    #: Parameters of which the log shows only length and checksum.
+    long_names: frozenset[str] = frozenset()
 
     def build(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Typed arguments for the handler.
@@ -95,12 +99,18 @@ def action(
     resource: str = ...,
     is_slow: bool = ...,
     only_reads: bool = ...,
+    is_instant: bool = ...,
 ) -> Callable[[Handler], Action]: ...
 def action(handler: Handler | None = None, /, **options: Any) -> Action | Callable[[Handler], Action]:
     """Make an Action of a function. Every parameter needs an annotation that refuses bad values."""
 
     def make(function: Handler) -> Action:
-        return Action(function, tuple(_parameters(function)), **options)
+        parameters = tuple(_parameters(function))
+        long = frozenset(one.name for one in parameters if getattr(one.make, "IS_LONG", False))
+        made = Action(function, parameters, long_names=long, **options)
+        if made.is_instant and (made.resource or made.is_slow or not made.only_reads):
+            raise TypeError(f"{function.__name__}: what changes, waits or needs a resource is not instant")
+        return made
 
     return make(handler) if handler is not None else make
 
@@ -123,9 +133,9 @@ def redacted(params: Mapping[str, Any], action: Action | None = None) -> dict[st
     """What the log may show of a request's parameters."""
     if action is None:  # nothing is known about it, so nothing but the names is shown
         return {_shown(name): "…" for name in list(params)[:16]}
-    kinds = {parameter.name: parameter.make for parameter in action.parameters}
     return {
-        _shown(name): _loggable(name, value, kinds.get(name)) for name, value in list(params.items())[:32]
+        _shown(name): "[redacted]" if _is_secret(name) else _loggable(value, name in action.long_names)
+        for name, value in list(params.items())[:32]
     }
 
 
@@ -149,16 +159,21 @@ def _without_none(kind: Any) -> Any:
     return kinds[0] if len(kinds) == 1 and type(None) in typing.get_args(kind) else kind
 
 
-def _loggable(name: str, value: Any, kind: Any) -> Any:
-    if any(word in name.lower() for word in SECRET_WORDS):
-        return "[redacted]"
+def _loggable(value: Any, is_long: bool) -> Any:
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
     text = value if isinstance(value, str) else json.dumps(value, default=repr)
-    is_long = isinstance(kind, type) and issubclass(kind, Text) and kind.IS_LONG
     if is_long or len(text) > LONGEST_LOGGED:
         raw = text.encode("utf-8", "surrogatepass")
         return f"[{len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}]"
     return value
 
 
-def _shown(name: object) -> str:
-    return ascii(str(name)[:40])[1:-1]
+@lru_cache(256)
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET_WORDS)
+
+
+@lru_cache(256)
+def _shown(name: str) -> str:
+    return ascii(name[:40])[1:-1]

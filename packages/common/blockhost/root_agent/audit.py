@@ -52,31 +52,39 @@ class AuditLog:
         self.path = path
         self._guard = threading.Lock()
         self._file = _open(path)
-        lost, self._head = _recover(path, self._file)
+        lost, head = _recover(path, self._file)
+        self._sequence, self._hash = head.sequence, head.hash
+        self._size = os.fstat(self._file).st_size
         if lost:
             self.append({"phase": "recovered", "lost_bytes": lost}, is_durable=True)
 
-    def append(self, entry: dict[str, Any], *, is_durable: bool) -> Head:
+    def append(self, entry: dict[str, Any], *, is_durable: bool) -> None:
         """Add a line; with `is_durable` it is on the disk when this returns.
 
         Raises:
             OSError: it could not be written; the caller must not act.
         """
         with self._guard:
-            if os.fstat(self._file).st_size > ROTATE_BYTES:
+            if self._size > ROTATE_BYTES:
                 self._rotate()
-            sequence = self._head.sequence + 1
-            body = {"seq": sequence, "time": round(time.time(), 3), **entry, "prev": self._head.hash}
-            line, digest = _sealed(body)
-            _write_all(self._file, line)
-            if is_durable:
-                os.fdatasync(self._file)
-            self._head = Head(sequence, digest)
-            return self._head
+            sequence = self._sequence + 1
+            start = f'{{"seq":{sequence},"time":{time.time():.3f},"prev":"{self._hash}",'
+            line, digest = _sealed(start + _encode(entry)[1:-1])
+            try:
+                _write_all(self._file, line)
+            except OSError:
+                os.ftruncate(self._file, self._size)  # a part of a line would spoil the next one
+                raise
+            self._size += len(line)
+            self._sequence, self._hash = sequence, digest
+            file = self._file
+        if is_durable:
+            os.fdatasync(file)  # outside: those who only read do not wait for the disk
 
     @property
     def head(self) -> Head:
-        return self._head
+        with self._guard:
+            return Head(self._sequence, self._hash)
 
     def close(self) -> None:
         os.close(self._file)
@@ -86,43 +94,52 @@ class AuditLog:
         os.fdatasync(self._file)
         self.path.rename(self.path.with_name(self.path.name + ".1"))
         os.close(self._file)
-        self._file = _open(self.path)
+        self._file, self._size = _open(self.path), 0
 
 
 def verify(path: Path, *, head: str = "") -> Verdict:
-    """Follow the chain through the whole file; with `head`, that hash must be one of its lines'."""
-    count, previous, found, expected = 0, "", not head, 0
-    for number, line in enumerate(_lines(path), start=1):
-        entry = _parsed(line)
-        if entry is None:
-            return Verdict(count, Head(expected, previous), f"line {number} is damaged")
-        if number > 1 and (entry["prev"] != previous or entry["seq"] != expected + 1):
-            return Verdict(
-                count, Head(expected, previous), f"line {number} does not follow line {number - 1}"
-            )
-        if number == 1 and entry["seq"] == 1 and entry["prev"] != FIRST:
-            return Verdict(count, Head(0, FIRST), "line 1 does not start a log")
-        if number == 1 and entry["seq"] != 1 and not path.with_name(path.name + ".1").exists():
-            return Verdict(count, Head(0, FIRST), f"the log starts with entry {entry['seq']}")
-        count, previous, expected = count + 1, entry["hash"], entry["seq"]
-        found = found or previous == head
+    """Follow the chain through the log, and through the file before it where that still exists; with
+    `head`, that hash must be one of its lines'."""
+    count, previous, expected, is_found = 0, "", 0, not head
+    rotated = path.with_name(path.name + ".1")
+    for file in (rotated, path) if rotated.exists() else (path,):
+        for number, line in enumerate(_lines(file), start=1):
+            entry, problem = _parsed(line), ""
+            if entry is None:
+                problem = "is damaged"
+            elif count and (entry["prev"] != previous or entry["seq"] != expected + 1):
+                before = f"line {number - 1}" if number > 1 else f"the end of {rotated.name}"
+                problem = f"does not follow {before}"
+            elif not count and file == path and (entry["seq"], entry["prev"]) != (1, FIRST):
+                problem = f"is entry {entry['seq']}: the log's beginning is missing"
+            if entry is None or problem:
+                where = f"{file.name}: line {number}"
+                return Verdict(count, Head(expected, previous or FIRST), f"{where} {problem}")
+            count, previous, expected = count + 1, entry["hash"], entry["seq"]
+            is_found = is_found or previous == head
     result = Head(expected, previous or FIRST)
-    return Verdict(count, result, "" if found else "the noted head is not in the log: its end was cut off")
+    return Verdict(count, result, "" if is_found else "the noted head is not in the log: its end was cut off")
 
 
-def _sealed(body: dict[str, Any]) -> tuple[bytes, str]:
-    text = json.dumps(body, separators=(",", ":"), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return (text[:-1] + f',"hash":"{digest}"}}\n').encode(), digest
+def _sealed(start: str) -> tuple[bytes, str]:
+    """An object without its end, with the hash of what it was before."""
+    raw = start.encode()
+    digest = hashlib.sha256(raw).hexdigest()
+    return b'%b%b%b"}\n' % (raw, _HASH, digest.encode()), digest
+
+
+_HASH = b',"hash":"'
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """The entry if its own hash is right."""
+    start, _, rest = line.rpartition(_HASH)
     try:
         entry = json.loads(line)
-        body = {key: value for key, value in entry.items() if key != "hash"}
-        is_whole = line.endswith(b"\n") and _sealed(body)[0] == line
+        is_whole = rest == b'%b"}\n' % hashlib.sha256(start).hexdigest().encode()
         is_entry = isinstance(entry["seq"], int) and isinstance(entry["prev"], str)
+        is_entry = is_entry and entry["hash"].encode() == rest[:-3]
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
     return entry if is_whole and is_entry else None
@@ -171,6 +188,5 @@ def _head_of(path: Path) -> Head:
 
 
 def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+    while data:
+        data = data[os.write(file, data) :]

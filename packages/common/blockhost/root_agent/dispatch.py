@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from blockhost.errors import BlockhostError, FieldError, RootAgentError
@@ -13,78 +14,86 @@ from blockhost.fields import load_json_document
 from blockhost.framing import MAX_FRAME, Peer
 from blockhost.root_agent.action import DEFAULT_CALLERS, Action, redacted
 from blockhost.root_agent.audit import AuditLog
-from blockhost.root_agent.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
-Reply = Callable[[Answer], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """A permitted call with checked parameters."""
+
+    name: str
+    action: Action
+    params: dict[str, Any]
+    arguments: dict[str, Any]
+    peer: Peer
+    #: What it must have for itself, or "" when nothing.
+    resource: str
 
 
 class Dispatcher:
-    """Answers requests; every path ends in exactly one reply."""
+    """Answers requests. Nothing raises: whatever goes wrong is an answer, too."""
 
-    def __init__(self, actions: Mapping[str, Action], audit: AuditLog, lanes: Lanes) -> None:
+    def __init__(self, actions: Mapping[str, Action], audit: AuditLog) -> None:
         self._actions = dict(actions)
         self._audit = audit
-        self._lanes = lanes
         accounts = {name for action in actions.values() for name in action.callers} | set(DEFAULT_CALLERS)
-        self._uids = {name: uid for name in accounts if (uid := _uid(name)) is not None}
+        uids = {name: uid for name in accounts if (uid := _uid(name)) is not None}
+        self._callers = {
+            name: frozenset(uids[account] for account in action.callers if account in uids) | {os.geteuid()}
+            for name, action in actions.items()
+        }
+        # The agent's own account: root on an appliance; in a dry run the user who started it.
+        self._uids = frozenset(uids.values()) | {os.geteuid()}
 
     def may_connect(self, peer: Peer) -> bool:
         """Whether any action is open to this account; others are not even read."""
-        return peer.uid in self._uids.values() or peer.uid == _own_uid()
+        return peer.uid in self._uids
 
-    def submit(self, payload: bytes, peer: Peer, reply: Reply) -> None:
-        """Handle one frame in a worker; `reply` is called there, once."""
-        self._lanes.submit(lambda: self._begin(payload, peer, reply))
-
-    def _begin(self, payload: bytes, peer: Peer, reply: Reply) -> None:
+    def take(self, payload: bytes, peer: Peer) -> Answer | Call:
+        """Read one frame: a refusal, or the call to make."""
         name = ""
         params: dict[str, Any] = {}
         try:
             name, params = _parse(payload)
             action = self._permitted(name, peer)
             arguments = action.build(params)
-            resource = action.lock_name(arguments)
+            return Call(name, action, params, arguments, peer, action.lock_name(arguments))
         except Exception as error:
             self._note(peer, name, params, phase="refused", error=_message(error, name))
-            reply(_refusal(error, name))
-            return
+            return _refusal(error, name)
 
-        def act() -> None:
-            reply(self._act(action, arguments, peer, name, params))
-
-        if resource or action.is_slow:
-            self._lanes.submit(act, resource=resource, is_slow=action.is_slow)
-        else:
-            act()
-
-    def _permitted(self, name: str, peer: Peer) -> Action:
-        action = self._actions.get(name)
-        # The same answer for both: a caller learns nothing about actions that are not for it.
-        if action is None or not self._is_caller(peer, action):
-            raise RootAgentError(f"no such action for this caller: {name[:60]!a}")
-        return action
-
-    def _is_caller(self, peer: Peer, action: Action) -> bool:
-        return peer.uid == _own_uid() or peer.uid in {self._uids.get(account) for account in action.callers}
-
-    def _act(
-        self, action: Action, arguments: dict[str, Any], peer: Peer, name: str, params: dict[str, Any]
-    ) -> Answer:
+    def act(self, call: Call) -> Answer:
+        """Log the call, make it, and log how it ended."""
+        phase = "read" if call.action.only_reads else "call"
         try:
             # Durable before the effect: an action that cannot be logged does not happen.
-            self._note(peer, name, params, phase="call", is_durable=not action.only_reads, may_fail=False)
+            self._note(
+                call.peer,
+                call.name,
+                call.params,
+                phase=phase,
+                is_durable=not call.action.only_reads,
+                may_fail=False,
+            )
         except OSError as error:
             return {"ok": False, "error": f"the agent cannot write its log: {error.strerror}"}
         try:
-            answer: Answer = {**action(**arguments), "ok": True}
+            answer: Answer = {**call.action(**call.arguments), "ok": True}
         except Exception as error:
-            self._note(peer, name, phase="failed", error=_message(error, name))
-            return _refusal(error, name)
-        self._note(peer, name, phase="done")
+            self._note(call.peer, call.name, phase="failed", error=_message(error, call.name))
+            return _refusal(error, call.name)
+        if not call.action.only_reads:  # of a read, only a failure is worth a second line
+            self._note(call.peer, call.name, phase="done")
         return answer
+
+    def _permitted(self, name: str, peer: Peer) -> Action:
+        # The same answer for both: a caller learns nothing about actions that are not for it.
+        if peer.uid not in self._callers.get(name, ()):
+            raise RootAgentError(f"no such action for this caller: {name[:60]!a}")
+        return self._actions[name]
 
     def _note(
         self,
@@ -147,8 +156,3 @@ def _uid(account: str) -> int | None:
         return pwd.getpwnam(account).pw_uid
     except KeyError:
         return None
-
-
-def _own_uid() -> int:
-    """Root on an appliance; in a dry run the user who started it."""
-    return os.geteuid()
