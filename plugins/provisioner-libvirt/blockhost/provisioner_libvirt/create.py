@@ -77,6 +77,9 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
     settings = load_settings()
     database = database or get_database()
     with exclusive(wish.name), ExitStack() as undo:
+        made = made_before(wish, database)
+        if made is not None:
+            return _answer(wish, made)
         remove_leftovers(wish.name, database, settings)
         record = database.reserve_vm(
             wish.name,
@@ -88,10 +91,24 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
         undo.callback(database.forget_vm, wish.name)
         if wish.nft_token_id is not None:
             database.reserve_nft_token_id(wish.name, wish.nft_token_id)
-        username = _build(wish, record, settings, undo)
+        _build(wish, record, settings, undo)
         await_guest(wish.name, BOOT_S[settings.accelerator] if wish.wait_s is None else wish.wait_s)
         database.mark_active(wish.name)
         undo.pop_all()
+    return _answer(wish, record)
+
+
+def made_before(wish: Wish, database: VMDatabase) -> VmRecord | None:
+    """The machine that an earlier call made for the same credential and owner: that caller may have died
+    before it heard, and a job that tries again must not fail for it. Without a credential, never."""
+    record = database.get_vm(wish.name)
+    if record is None or record["status"] != Status.ACTIVE or wish.nft_token_id is None:
+        return None
+    same = (record["nft_token_id"], record["wallet_address"]) == (wish.nft_token_id, wish.owner_wallet)
+    return record if same else None
+
+
+def _answer(wish: Wish, record: VmRecord) -> dict[str, Any]:
     return {
         "status": "ok",
         "vm_name": wish.name,
@@ -99,8 +116,14 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
         "ipv6": record["ipv6_address"],
         "vmid": record["vmid"],
         "nft_token_id": wish.nft_token_id,
-        "username": username,
+        "username": _username(wish),
     }
+
+
+def _username(wish: Wish) -> str:
+    if wish.user_data is None:
+        return DEFAULT_USER
+    return seed.first_user(seed.checked_user_data(wish.user_data), DEFAULT_USER)
 
 
 def remove_leftovers(name: str, database: VMDatabase, settings: Settings) -> None:
@@ -173,8 +196,8 @@ def is_free(name: str) -> bool:
         return False
 
 
-def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) -> str:
-    """Everything outside the database; the name of the guest's first user."""
+def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) -> None:
+    """Everything outside the database."""
     name = wish.name
     # 52 is unicast and locally administered; 32 random bits keep hosts of one network apart, too.
     mac = "52:54:" + secrets.token_bytes(4).hex(":")
@@ -185,11 +208,10 @@ def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) ->
         root_agent.ip6_route_add(route, settings.bridge)
     undo.callback(root_agent.call, "vm-volumes-delete", name=name)
     root_agent.call("vm-disk-create", name=name, disk_gb=wish.disk_gb)
-    user_data, username = _user_data(wish, record)
     root_agent.call(
         "vm-seed-write",
         name=name,
-        user_data=user_data,
+        user_data=_user_data(wish, record),
         meta_data=seed.meta_data(name, f"{name}-{secrets.token_hex(4)}"),
         network_config=_network_config(mac, record, settings),
     )
@@ -206,12 +228,12 @@ def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) ->
     root_agent.call("virsh-define", name=name, xml=domain.render())
     undo.callback(root_agent.call, "virsh-destroy", name=name)
     root_agent.call("virsh-start", name=name)
-    return username
 
 
-def _user_data(wish: Wish, record: VmRecord) -> tuple[str, str]:
+def _user_data(wish: Wish, record: VmRecord) -> str:
     if wish.user_data is not None:
-        return wish.user_data, seed.first_user(seed.checked_user_data(wish.user_data), DEFAULT_USER)
+        seed.checked_user_data(wish.user_data)
+        return wish.user_data
     variables: dict[str, Any] = {
         "VM_NAME": wish.name,
         "VM_FQDN": wish.name,
@@ -222,7 +244,7 @@ def _user_data(wish: Wish, record: VmRecord) -> tuple[str, str]:
         "NFT_TOKEN_ID": "" if wish.nft_token_id is None else wish.nft_token_id,
         "SSH_KEYS": list(wish.ssh_keys),
     }
-    return render_cloud_init("nft-auth.yaml", variables), DEFAULT_USER
+    return render_cloud_init("nft-auth.yaml", variables)
 
 
 def _network_config(mac: str, record: VmRecord, settings: Settings) -> str:

@@ -169,7 +169,7 @@ def _figures(facts: Facts, before: tuple[float, Facts] | None, told: Told | None
         "disk_write_iops": round(per_second.all("block", "wr.reqs"), 1),
         "disk_read_bytes_sec": round(per_second.all("block", "rd.bytes")),
         "disk_write_bytes_sec": round(per_second.all("block", "wr.bytes")),
-        # The tap's view is the other way round: what the host sends there, the machine receives.
+        # libvirt tells them from the machine's side.
         "net_rx_bytes_sec": round(per_second.all("net", "rx.bytes")),
         "net_tx_bytes_sec": round(per_second.all("net", "tx.bytes")),
         "net_connections": known.connections,
