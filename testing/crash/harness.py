@@ -18,7 +18,7 @@ from testing.crash.points import Outcome, Point, Story
 #: In contract order, with the two plugins of this tree.
 STEPS = [
     *("ledger", "engine_config", "storage", "network", "template", "ipv6", "https", "signup", "nginx"),
-    *("mint_nft", "plan", "finalize", "validate"),
+    *("mint_nft", "plan", "monitor", "finalize", "validate"),
 ]
 #: Fewer points than this mean that something is no longer looked at.
 FEWEST_POINTS = 1000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 
+from blockhost import command
 from blockhost.checks import Check, CheckContext, Finding, Severity
 from blockhost.config import load_blockhost_config
 from blockhost.engine_local import ledger
@@ -11,9 +13,11 @@ from blockhost.engine_local.cli.bw import administrator
 from blockhost.engine_local.ledger import open_ledger, plans
 from blockhost.engine_local.ledger.store import MODE
 from blockhost.engine_local.signup import page
+from blockhost.engine_local.steps.monitor import UNIT
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
+from blockhost.subscriptions.jobs import JobStatus, JobStore
 
 
 def ledger_is_sound(_context: CheckContext) -> Finding:
@@ -55,6 +59,21 @@ def something_is_offered(_context: CheckContext) -> Finding:
     return Finding(bool(offered), names or _("no plan"))
 
 
+def monitor_works(_context: CheckContext) -> Finding:
+    """It runs, and no job waits for the operator."""
+    if command.probe(["systemctl", "is-active", "--quiet", UNIT]).code != 0:
+        return Finding(False, _("%(unit)s does not run") % {"unit": UNIT})
+    try:
+        with contextlib.closing(JobStore()) as jobs:
+            parked = [job.subscription for job in jobs.all(JobStatus.PARKED)]
+    except BlockhostError as error:
+        return Finding(False, str(error))
+    numbers = ", ".join(str(number) for number in parked)
+    return Finding(
+        not parked, _("given up: subscriptions %(ids)s") % {"ids": numbers} if parked else _("none")
+    )
+
+
 CHECKS = (
     Check(
         "LOCAL-LEDGER-01",
@@ -74,5 +93,12 @@ CHECKS = (
         something_is_offered,
         severity=Severity.WARNING,
         fix="bw plan create NAME CENTS_PER_DAY; blockhost-generate-signup",
+    ),
+    Check(
+        "LOCAL-MONITOR-04",
+        N_("The monitor runs, and has given up no subscription"),
+        monitor_works,
+        severity=Severity.WARNING,
+        fix="journalctl -u blockhost-monitor; blockhost-subscriptions list --status parked",
     ),
 )

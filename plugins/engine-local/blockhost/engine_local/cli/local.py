@@ -1,17 +1,20 @@
-"""`blockhost-local`: the operator's till. Grants, extends, shows and revokes subscriptions."""
+"""`blockhost-local`: the operator's till. Grants, extends, transfers, shows and revokes subscriptions."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from blockhost.engine_local import identity
-from blockhost.engine_local.cli import arguments, program
+from blockhost.engine_local import identity, sealing
+from blockhost.engine_local.cli import arguments, machines, program
+from blockhost.engine_local.identity import PublicKey
 from blockhost.engine_local.ledger import Ledger, credentials, keys, open_ledger, plans, subscriptions
 from blockhost.engine_local.ledger.subscriptions import Subscription, as_text
 from blockhost.engine_local.signup import page
+from blockhost.engine_local.source import details_of
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 
@@ -41,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     revoke = verbs.add_parser("revoke", help=_("end a subscription now"))
     revoke.add_argument("number", type=arguments.number, metavar="ID")
     revoke.set_defaults(action=_revoke)
+    transfer = verbs.add_parser("transfer", help=_("give a subscription and its machine to another key"))
+    transfer.add_argument("number", type=arguments.number, metavar="ID")
+    transfer.add_argument("keyfile", metavar="KEYFILE", help=_("the public key; `-` is standard input"))
+    transfer.set_defaults(action=_transfer)
     show = verbs.add_parser("show", help=_("everything about one subscription"))
     show.add_argument("number", type=arguments.number, metavar="ID")
     _lists(verbs, show)
@@ -56,8 +63,7 @@ def _lists(verbs: argparse._SubParsersAction[argparse.ArgumentParser], show: arg
 
 
 def _grant(words: argparse.Namespace) -> int:
-    stdin = program.read_input("-") if words.keyfile == "-" else None
-    key = identity.load_public_key(words.keyfile, stdin=stdin)
+    key = _key(words.keyfile)
     with open_ledger() as book:
         plan = plans.find(book, words.plan)
         if not plan.active:
@@ -79,6 +85,24 @@ def _revoke(words: argparse.Namespace) -> int:
     return 0
 
 
+def _transfer(words: argparse.Namespace) -> int:
+    key = _key(words.keyfile)
+    with open_ledger() as book:
+        subscriptions.transfer(book, words.number, key)
+    return 0
+
+
+def _key(keyfile: str) -> PublicKey:
+    key = identity.load_public_key(keyfile, stdin=program.read_input("-") if keyfile == "-" else None)
+    if not sealing.is_sealable(key.line):
+        print(
+            _("Nothing can be encrypted to a key of type %(kind)s: tell its owner where the machine is"
+              " yourself, `blockhost-local show` tells you.") % {"kind": key.key_type},
+            file=sys.stderr,
+        )  # fmt: skip
+    return key
+
+
 def _show(words: argparse.Namespace) -> int:
     with open_ledger() as book:
         record = _record(book, subscriptions.get(book, words.number))
@@ -94,8 +118,13 @@ def _show(words: argparse.Namespace) -> int:
         (_("granted"), as_text(record["created_at"])),
         (_("expires"), as_text(record["expires_at"])),
         (_("credentials"), ", ".join(str(token) for token in record["credentials"]) or "–"),
+        (_("machine"), machines.as_line(record["machine"])),
+        (_("work"), machines.work_as_line(record["job"])),
     ):
         print(f"{label + ':':<14} {value}")
+    if record["details"]:
+        print(_("details for the owner; `age --decrypt -i KEYFILE` reads them:"))
+        print(record["details"], end="")
     return 0
 
 
@@ -105,8 +134,11 @@ def _list(words: argparse.Namespace) -> int:
     if words.format == "json":
         program.print_json([_fields(subscription) for subscription in known])
     elif known:
-        rows = [(item.id, item.state(), item.plan, item.expires, item.owner) for item in known]
-        program.print_table(("ID", "STATE", "PLAN", "EXPIRES", "OWNER"), rows)
+        rows = [
+            (item.id, item.state(), item.plan, item.expires, machines.state_of(item.id), item.owner)
+            for item in known
+        ]
+        program.print_table(("ID", "STATE", "PLAN", "EXPIRES", "MACHINE", "OWNER"), rows)
     return 0
 
 
@@ -134,4 +166,7 @@ def _record(book: Ledger, subscription: Subscription) -> dict[str, Any]:
         **_fields(subscription),
         "public_key": keys.public_key_of(book, subscription.owner),
         "credentials": [found.id for found in credentials.owned_by(book, subscription.owner)],
+        "machine": machines.machine_of(subscription.id),
+        "job": machines.job_of(subscription.id),
+        "details": details_of(book, subscription.id),
     }

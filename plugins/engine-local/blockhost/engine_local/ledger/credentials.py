@@ -80,9 +80,14 @@ def owned_by(ledger: Ledger, owner: str) -> list[Credential]:
 def set_user_encrypted(ledger: Ledger, token: int, text: str) -> None:
     """Replace the text for the owner; `text` is hex after `0x`."""
     with ledger.transaction():
-        changed = ledger.execute("UPDATE credentials SET user_encrypted = ? WHERE id = ?", (text, token))
-        if changed.rowcount != 1:
-            raise _unknown(token)
+        put_user_encrypted(ledger, token, text)
+
+
+def put_user_encrypted(ledger: Ledger, token: int, text: str) -> None:
+    """The same inside the caller's transaction."""
+    changed = ledger.execute("UPDATE credentials SET user_encrypted = ? WHERE id = ?", (text, token))
+    if changed.rowcount != 1:
+        raise _unknown(token)
 
 
 def transfer(ledger: Ledger, token: int, key: PublicKey) -> None:

@@ -50,6 +50,19 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX subscriptions_by_owner ON subscriptions (owner);
     """,
+    # 4: what the monitor must look at. Triggers, so that no change can forget to say so.
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subscription_id INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO events (subscription_id, at) SELECT id, created_at FROM subscriptions ORDER BY id;
+    CREATE TRIGGER subscription_granted AFTER INSERT ON subscriptions BEGIN
+        INSERT INTO events (subscription_id, at) VALUES (new.id, unixepoch()); END;
+    CREATE TRIGGER subscription_changed AFTER UPDATE ON subscriptions BEGIN
+        INSERT INTO events (subscription_id, at) VALUES (new.id, unixepoch()); END;
+    """,
 )
 
 LATEST = len(MIGRATIONS)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from blockhost.engine_local.identity import PublicKey
-from blockhost.engine_local.ledger import keys
+from blockhost.engine_local.ledger import keys, plans
+from blockhost.engine_local.ledger.plans import Offer
 from blockhost.engine_local.ledger.store import Ledger, now
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
@@ -44,6 +45,11 @@ class Subscription:
         if self.cancelled_at is not None:
             return State.REVOKED
         return State.ACTIVE if self.expires_at > (now() if at is None else at) else State.EXPIRED
+
+    @property
+    def ends_at(self) -> int:
+        """When it really ends: at its expiry, or when it was revoked before."""
+        return self.expires_at if self.cancelled_at is None else min(self.expires_at, self.cancelled_at)
 
     @property
     def expires(self) -> str:
@@ -86,19 +92,49 @@ def revoke(ledger: Ledger, number: int) -> None:
         )
 
 
+def transfer(ledger: Ledger, number: int, key: PublicKey) -> None:
+    """Give it to another key, with its credential; the machine's monitor does the rest.
+
+    Raises:
+        BlockhostError: there is none, or it was revoked.
+    """
+    with ledger.transaction():
+        subscription = get(ledger, number)
+        if subscription.cancelled_at is not None:
+            raise BlockhostError(_("Subscription %(number)d was revoked.") % {"number": number})
+        keys.remember(ledger, key)
+        ledger.execute("UPDATE subscriptions SET owner = ? WHERE id = ?", (key.fingerprint, number))
+        ledger.execute("UPDATE credentials SET owner = ? WHERE once = ?", (key.fingerprint, occasion(number)))
+
+
+def occasion(number: int) -> str:
+    """For what a subscription's credential is minted, once."""
+    return f"subscription:{number}"
+
+
+def plan_of(ledger: Ledger, number: int) -> Offer:
+    """The numbers of a subscription's plan."""
+    return plans.find(ledger, get(ledger, number).plan).offer
+
+
 def get(ledger: Ledger, number: int) -> Subscription:
     """The subscription of that number.
 
     Raises:
         BlockhostError: there is none.
     """
-    row = ledger.one(f"{_COLUMNS} WHERE subscriptions.id = ?", (number,))
-    if row is None:
+    found = find(ledger, number)
+    if found is None:
         raise BlockhostError(
             _("There is no subscription %(number)d.") % {"number": number},
             hint=_("`blockhost-local list` shows them."),
         )
-    return Subscription(**row)
+    return found
+
+
+def find(ledger: Ledger, number: int) -> Subscription | None:
+    row = ledger.one(f"{_COLUMNS} WHERE subscriptions.id = ?", (number,))
+    return None if row is None else Subscription(**row)
 
 
 def all_subscriptions(ledger: Ledger) -> list[Subscription]:

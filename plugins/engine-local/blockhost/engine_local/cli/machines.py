@@ -1,0 +1,70 @@
+"""What became of a subscription: its machine and the work on it, as far as they are known."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.subscriptions.decision import vm_name
+from blockhost.subscriptions.jobs import JobStatus, JobStore
+from blockhost.vm_db import get_database
+
+_FIELDS = ("vm_name", "status", "ip_address", "ipv6_address", "expires_at", "suspended_at")
+
+
+def machine_of(number: int) -> dict[str, Any] | None:
+    """Name, status and addresses; None while there is none."""
+    try:
+        with contextlib.closing(get_database(create=False)) as database:
+            record = database.get_vm(vm_name(number))
+    except BlockhostError:
+        return None  # before the provisioner's setup
+    return None if record is None else {key: record[key] for key in _FIELDS}  # type: ignore[literal-required]
+
+
+def job_of(number: int) -> dict[str, Any] | None:
+    """How the work on it stands; None before the monitor has seen it."""
+    try:
+        with contextlib.closing(JobStore(create=False)) as jobs:
+            job = jobs.find(number)
+    except BlockhostError:
+        return None
+    if job is None:
+        return None
+    return {
+        "status": job.status,
+        "doing": job.doing,
+        "failed": job.attempts,
+        "note": job.note,
+        "hint": job.hint,
+    }
+
+
+def state_of(number: int) -> str:
+    """One word for a table."""
+    machine, job = machine_of(number), job_of(number)
+    if job is not None and job["status"] == JobStatus.PARKED:
+        return "parked"
+    return "–" if machine is None else str(machine["status"])
+
+
+def as_line(machine: Mapping[str, Any] | None) -> str:
+    if machine is None:
+        return "–"
+    addresses = [text for text in (machine["ip_address"], machine["ipv6_address"]) if text]
+    return ", ".join([machine["vm_name"], machine["status"], *addresses])
+
+
+def work_as_line(job: Mapping[str, Any] | None) -> str:
+    if job is None:
+        return _("not begun; is blockhost-monitor running?")
+    if job["status"] == JobStatus.SETTLED:
+        return job["note"] or _("done")
+    if job["status"] == JobStatus.PARKED:
+        return _("given up: %(note)s") % {"note": job["note"]}
+    if job["note"]:
+        return _("tried again soon: %(note)s") % {"note": job["note"]}
+    return str(job["doing"] or _("about to begin"))
