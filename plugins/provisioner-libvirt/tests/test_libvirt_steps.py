@@ -170,3 +170,54 @@ def test_checks_hold_after_finalization_and_not_before(host: Any) -> None:
     assert before == [True, False, False, False]
     run_all(host)
     assert all(check.probe(CheckContext()).ok for check in mandatory)
+
+
+def test_rebuilt_image_replaces_the_carried_one(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what happens inside the image replaced: that needs mounts, and an archive."""
+    import subprocess
+
+    from blockhost.provisioner_libvirt import template, template_upgrade
+
+    run_all(host)
+    before = str(load_db_config()["template_volume"])
+    pool = host.root / "var/lib/libvirt/images/blockhost"
+    disk = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(pool / before), "-F", "qcow2"]
+    subprocess.run([*disk, str(pool / "vm1.qcow2")], check=True)
+
+    def upgrade(raw: Path, root: Path, say: Any) -> None:
+        with raw.open("r+b") as file:
+            file.write(b"upgraded")
+
+    monkeypatch.setattr(template_upgrade, "_upgrade", upgrade)
+    monkeypatch.setattr(template, "room_for", lambda image: None)
+    told: list[float] = []
+    after = template.rebuild_template(lambda fraction, _: told.append(fraction), print)
+    assert told == sorted(told)
+    assert len(told) >= 4
+    assert after == load_db_config()["template_volume"] != before
+    assert template.is_imported()
+    assert (pool / before).exists()  # a disk lies on it
+    assert not list(host.root.rglob(".rebuild-*"))
+
+    (pool / "vm1.qcow2").unlink()
+    assert template.import_template() == before  # back to what the ISO carried
+    assert template.is_imported()
+    assert not (pool / after).exists()
+
+
+def test_failed_rebuild_changes_nothing(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from blockhost.provisioner_libvirt import template, template_upgrade
+
+    run_all(host)
+    before = (host.root / "etc/blockhost/db.yaml").read_bytes()
+
+    def upgrade(raw: Path, root: Path, say: Any) -> None:
+        raise BlockhostError("no archive")
+
+    monkeypatch.setattr(template_upgrade, "_upgrade", upgrade)
+    monkeypatch.setattr(template, "room_for", lambda image: None)
+    with pytest.raises(BlockhostError, match="no archive"):
+        template.rebuild_template(lambda *_: None, print)
+    assert (host.root / "etc/blockhost/db.yaml").read_bytes() == before
+    assert template.is_imported()
+    assert not list(host.root.rglob(".rebuild-*"))

@@ -6,7 +6,6 @@ whose disks lie on the older one go on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blockhost import paths
-from blockhost.command import run
+from blockhost.command import probe, run
 from blockhost.config import load_db_config
 from blockhost.config_files import DB, update_config
 from blockhost.errors import BlockhostError, ConfigError
-from blockhost.provisioner_libvirt.virsh import has_volume, virsh
+from blockhost.provisioner_libvirt.template_upgrade import Progress, digest, room_for, upgraded
+from blockhost.provisioner_libvirt.virsh import delete_volume, has_volume, virsh
 
-Progress = Callable[[float, str], None]
+PREFIX = "blockhost-template-"
 
 
 def carried_image() -> Path:
@@ -39,24 +39,61 @@ def import_template(progress: Progress = _unheard) -> str:
     Raises:
         BlockhostError: the image is missing, damaged, or not a plain qcow2 image.
     """
+    image = carried_image()
+    progress(0.05, "checking the image")
+    checksum = _verified(image)
+    return _take(image, checksum, progress, carried=checksum)
+
+
+def rebuild_template(progress: Progress, say: Callable[[str], None]) -> str:
+    """Upgrade the carried image's packages from its archive, and bring the result into the pool.
+
+    Machines that exist keep theirs; a failure or a kill at any point leaves the image of before.
+    """
+    image = carried_image()
+    carried = _verified(image)
+    room_for(image)
+    with upgraded(image, progress, say) as result:
+        _require_plain(result)
+        return _take(result, digest(result), progress, carried=carried)
+
+
+def _take(image: Path, checksum: str, progress: Progress, *, carried: str) -> str:
+    """Bring an image into the pool and make it the one that machines start from, in one write."""
     config = load_db_config()
     pool, directory = str(config.get("storage_pool", "")), str(config.get("storage_path", ""))
     if not pool or not directory:
         raise ConfigError("db.yaml", "$.storage_pool", "missing")
-    image = carried_image()
-    progress(0.05, "checking the image")
-    digest = _verified(image)
-    volume = f"blockhost-template-{digest[:12]}.qcow2"
+    volume = f"{PREFIX}{checksum[:12]}.qcow2"
     if not has_volume(pool, volume):
-        progress(0.5, "copying the image into the pool")
+        progress(0.95, "copying the image into the pool")
         _copy(image, paths.at(directory) / volume)
         virsh("pool-refresh", "--pool", pool)
-    update_config(DB, {"template_volume": volume})
+    changes = {"template_volume": volume}
+    if carried != checksum or "template_carried" in config:
+        changes["template_carried"] = carried[:12]
+    update_config(DB, changes)
+    _remove_unused(paths.at(directory), pool, volume)
     return volume
 
 
+def _remove_unused(directory: Path, pool: str, current: str) -> None:
+    """Earlier images that no disk lies on any more."""
+    earlier = {file.name for file in directory.glob(f"{PREFIX}*.qcow2")} - {current}
+    if not earlier:
+        return
+    for disk in directory.glob("*.qcow2"):
+        if not disk.name.startswith(PREFIX):
+            done = probe(["qemu-img", "info", "-U", "--output=json", disk])
+            if done.code != 0:
+                return  # rather keep all than take one away that is in use
+            earlier.discard(Path(json.loads(done.stdout).get("backing-filename", "")).name)
+    for name in earlier:
+        delete_volume(pool, name)
+
+
 def is_imported() -> bool:
-    """Whether the template that `db.yaml` names lies in the pool and is the one the ISO carried."""
+    """Whether the template that `db.yaml` names lies in the pool and is made of what the ISO carried."""
     try:
         config = load_db_config()
         volume = str(config.get("template_volume", ""))
@@ -64,7 +101,8 @@ def is_imported() -> bool:
         if not named or not has_volume(str(config.get("storage_pool", "")), volume):
             return False
         image = carried_image()
-        return not image.exists() or _expected(image).startswith(named[1])
+        made_of = str(config.get("template_carried", named[1]))
+        return not image.exists() or _expected(image).startswith(made_of)
     except BlockhostError:
         return False
 
@@ -73,16 +111,19 @@ def _verified(image: Path) -> str:
     """The image's checksum, after checking that it is what was carried, and harmless."""
     if not image.is_file():
         raise BlockhostError(f"{image} is missing", hint="The ISO carries it; was it removed?")
-    with image.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != _expected(image):
+    checksum = digest(image)
+    if checksum != _expected(image):
         raise BlockhostError(f"{image} is damaged: its checksum is not the one beside it")
+    _require_plain(image)
+    return checksum
+
+
+def _require_plain(image: Path) -> None:
     facts = json.loads(run(["qemu-img", "info", "--output=json", image]))
     # A backing or data file would let the image name any file of this host.
     if facts.get("format") != "qcow2" or "backing-filename" in facts or _has_data_file(facts):
         raise BlockhostError(f"{image} is not a qcow2 image that stands alone")
     run(["qemu-img", "check", "-q", image], timeout=300)
-    return digest
 
 
 def _has_data_file(facts: dict[str, object]) -> bool:
