@@ -18,6 +18,7 @@ CEILINGS = {
     "blockhost-admin.service": 12,
     "blockhost-wizard.service": 5,
     "blockhost-root-agent.service": 25,
+    "blockhost-firewall.service": 15,
     "blockhost-console@.service": 20,
     # Root's work on the whole machine; what is left open stands in the units with its reason.
     "blockhost-worker.service": 36,

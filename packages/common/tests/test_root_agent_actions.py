@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ if answer.exists():
 class Programs:
     def __init__(self, directory: Path) -> None:
         self.ledger = directory / "ledger"
-        for name in ("ip", "nft", "bhcrypt", "broker-client"):
+        for name in ("ip", "nft", "bhcrypt", "broker-client", "systemctl"):
             (directory / name).write_text(RECORDER)
             (directory / name).chmod(0o755)
 
@@ -154,36 +152,37 @@ def test_addressbook_is_replaced_whole(actions: dict[str, Action], root: Path) -
     assert file.stat().st_mode & 0o777 == 0o640
 
 
-def nft_works() -> bool:
-    probe = ["unshare", "--net", "nft", "list", "ruleset"]
-    return bool(shutil.which("nft")) and subprocess.run(probe, capture_output=True).returncode == 0
+def test_port_is_opened_by_one_transaction(actions: dict[str, Action], programs: Programs) -> None:
+    do(actions, "iptables-open", port=22, proto="tcp", comment="knock: 1", duration=60)
+    ((*argv, said),) = programs.calls()
+    assert argv == ["nft", "-f", "-"]
+    assert said.splitlines() == [
+        "add element inet blockhost open_tcp { 22 }",
+        "delete element inet blockhost open_tcp { 22 }",
+        'add element inet blockhost open_tcp { 22 timeout 60s comment "knock: 1" }',
+    ]
 
 
-@pytest.mark.skipif(not nft_works(), reason="needs root and nft")
-def test_ports_open_and_close_in_a_real_nftables(tmp_path: Path) -> None:
-    """In a network namespace of the test's own; v4 and v6 by one rule, each action twice."""
-    installed = tmp_path / "firewall.py"
-    installed.write_bytes((DIRECTORY / "firewall.py").read_bytes())
-    installed.chmod(0o644)
-    script = f"""
-import sys
-sys.path.insert(0, {str(DIRECTORY.parent)!r})
-from pathlib import Path
-from blockhost.root_agent.loader import load_actions
-a = load_actions([Path({str(installed)!r})]).actions
-def do(action, **params): a[action](**a[action].build(params))
-do("iptables-close", port=22, proto="tcp", comment="x")
-for _ in range(2):
-    do("iptables-open", port=22, proto="tcp", comment="knock: 1")
-    do("iptables-open", port=53, proto="udp", comment="dns")
-for _ in range(2):
-    do("iptables-close", port=53, proto="udp")
-"""
-    done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", 'python3 -c "$0" && nft list table inet blockhost', script],
-        capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/bin"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("@open_tcp accept") == 1
-    assert '22 comment "knock: 1"' in done.stdout
-    assert "53" not in done.stdout
+def test_flushed_rules_are_loaded_again(actions: dict[str, Action], programs: Programs) -> None:
+    programs.answer("nft", err="Error: No such file or directory\n", code=1)
+    with pytest.raises(BlockhostError):  # they are still missing then
+        do(actions, "iptables-open", port=22, proto="udp", comment="x")
+    assert [call[:3] for call in programs.calls()] == [
+        ["nft", "-f", "-"],
+        ["systemctl", "restart", "blockhost-firewall.service"],
+        ["nft", "-f", "-"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "is_fine"), [("No such file or directory", True), ("Not permitted", False)]
+)
+def test_closed_port_is_fine_and_other_errors_are_not(
+    actions: dict[str, Action], programs: Programs, stderr: str, is_fine: bool
+) -> None:
+    programs.answer("nft", err=f"Error: {stderr}\n", code=1)
+    if is_fine:
+        do(actions, "iptables-close", port=22, proto="tcp")
+        return
+    with pytest.raises(BlockhostError, match=stderr):
+        do(actions, "iptables-close", port=22, proto="tcp", comment="x")

@@ -89,6 +89,13 @@ class Port(Number):
     HIGHEST = 65535
 
 
+class Duration(Number):
+    """Seconds, up to 30 days."""
+
+    LOWEST = 1
+    HIGHEST = 30 * 24 * 3600
+
+
 class Protocol(Text):
     PATTERN = "tcp|udp"
     EXPECTED = "tcp or udp"

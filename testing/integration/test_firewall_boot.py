@@ -1,0 +1,113 @@
+"""The firewall on the ISO's own root file system: from before there is a network, through restarts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testing.integration.nspawn import ADDRESS, PATH, ROUTER, Appliance
+
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(600)]
+
+UNIT = "blockhost-firewall"
+#: Greets on every port it is told, so that a closed one is the firewall's doing.
+LISTENER = (
+    "import socket,sys,time; [socket.create_server(('',int(p))) for p in sys.argv[1:]]; time.sleep(9999)"
+)
+
+
+@pytest.fixture(scope="module")
+def machine(appliance_root: list[Path]) -> Iterator[Appliance]:
+    without = ["blockhost-firstboot.service"]
+    # bpf: what IPAddressDeny is made of; a container may not use it by default.
+    extra = ["--system-call-filter=bpf"]
+    with Appliance.boot(appliance_root, wired=True, without=without, extra=extra) as machine:
+        listen(machine)
+        yield machine
+
+
+def listen(machine: Appliance) -> None:
+    ports = ["8080", "4444"]
+    machine.run(["systemd-run", "--unit=listener", "/usr/bin/python3", "-c", LISTENER, *ports])
+    machine.wait_for(lambda: "4444" in machine.run(["ss", "-Hltn"]), "listener")
+
+
+def is_open(machine: Appliance, port: int) -> bool:
+    """Whether the router gets through to a port of the machine."""
+    assert machine._nspawn is not None
+    outside = ["nsenter", f"--target={machine._nspawn.pid}", "--net"]
+    script = f"import socket; socket.create_connection(('{ADDRESS}', {port}), 1)"
+    done = subprocess.run(
+        [*outside, "/usr/bin/python3", "-c", script], env={"PATH": PATH}, capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def test_it_stands_before_there_is_a_network(machine: Appliance) -> None:
+    assert machine.is_active(UNIT)
+    assert machine.run(["systemctl", "is-enabled", UNIT]).strip() == "enabled"
+    ready = int(machine.property(UNIT, "ActiveEnterTimestampMonotonic"))
+    assert 0 < ready <= int(machine.property("systemd-networkd", "InactiveExitTimestampMonotonic"))
+    assert "policy drop" in machine.run(["nft", "list", "chain", "inet", "blockhost", "input"])
+    assert not is_open(machine, 8080)
+    assert not is_open(machine, 4444)
+
+
+def test_sshd_is_reached_exactly_while_it_runs(machine: Appliance) -> None:
+    assert not is_open(machine, 22)
+    machine.run(["systemctl", "start", "ssh"])
+    assert is_open(machine, 22)
+    machine.run(["systemctl", "restart", UNIT])
+    assert is_open(machine, 22)
+    machine.run(["nft", "flush", "ruleset"])
+    assert is_open(machine, 8080)  # the control: it is the firewall that closes it
+    machine.run(["systemctl", "restart", UNIT])
+    assert is_open(machine, 22)
+    assert not is_open(machine, 8080)
+    machine.run(["systemctl", "stop", "ssh"])
+    assert "22" not in machine.run(["nft", "list", "set", "inet", "blockhost", "ssh_tcp"])
+
+
+def test_the_agent_opens_ports_through_its_sandbox(machine: Appliance) -> None:
+    call = ["blockhost-agent", "call"]
+    opening = [*call, "iptables-open", "port=4444", "proto=tcp", "comment=test", "duration=600"]
+    machine.run(opening, user="blockhost")
+    assert is_open(machine, 4444)
+    machine.run(["systemctl", "restart", "blockhost-root-agent"])
+    assert is_open(machine, 4444)
+    machine.run([*call, "iptables-close", "port=4444", "proto=tcp"], user="blockhost")
+    assert not is_open(machine, 4444)
+    machine.run(["nft", "flush", "ruleset"])
+    machine.run(opening, user="blockhost")  # it has the rules loaded again, by systemd
+    assert is_open(machine, 4444)
+    assert not is_open(machine, 8080)
+
+
+def test_a_reboot_closes_what_was_opened_for_a_while(machine: Appliance) -> None:
+    machine.reboot()
+    listen(machine)
+    assert machine.is_active(UNIT)
+    assert not is_open(machine, 4444)
+    assert machine.failed_units() == []
+
+
+def test_the_name_is_announced(machine: Appliance) -> None:
+    """avahi answers for NAME.local: asked by multicast, as a browser's machine does."""
+    name = machine.run(["hostname"]).strip()
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in (name, "local"))
+    query = bytes.fromhex("000000000001000000000000") + labels + bytes.fromhex("0000010001")
+    script = (
+        "import socket, sys\n"
+        "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(2)\n"
+        f"u.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton({ROUTER!r}))\n"
+        f"u.sendto(bytes.fromhex('{query.hex()}'), ('224.0.0.251', 5353))\n"
+        "assert u.recv(1000)\n"
+    )
+    assert machine._nspawn is not None
+    argv = ["nsenter", f"--target={machine._nspawn.pid}", "--net", "/usr/bin/python3", "-c", script]
+    machine.wait_for(
+        lambda: subprocess.run(argv, env={"PATH": PATH}, capture_output=True).returncode == 0, "name"
+    )
