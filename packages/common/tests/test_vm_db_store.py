@@ -57,6 +57,7 @@ def test_pool_gives_each_usable_address_once(database: VMDatabase) -> None:
         database.allocate_ip()
     database.release_ip("192.0.2.4")
     database.release_ip("192.0.2.4")
+    assert database.addresses_in_use() == ["192.0.2.2", "192.0.2.5", "192.0.2.6"]
     assert database.allocate_ip() == "192.0.2.4"
 
 

@@ -235,6 +235,11 @@ class VMDatabase:
         """Give an address back; a free one is fine."""
         self.release_ip(address)
 
+    def addresses_in_use(self) -> list[str]:
+        """Every address that is not free, with a machine or without."""
+        rows = self._file.rows("SELECT address FROM addresses ORDER BY family, address")
+        return [str(row["address"]) for row in rows]
+
     def allocate_vmid(self) -> int:
         """An id that was never handed out before.
 
