@@ -13,6 +13,7 @@ from blockhost.config import load_db_config
 from blockhost.errors import BlockhostError, StepFailed
 from blockhost.manifest import load_provisioner
 from blockhost.pipeline.context import StepContext
+from blockhost.pipeline.step import Step
 from blockhost.provisioner_libvirt import wizard
 from blockhost.provisioner_libvirt.steps import STEPS
 from blockhost.vm_db import get_database
@@ -40,6 +41,17 @@ def carry_again(image: Path) -> None:
 
 def test_nothing_is_in_place_before(host: Any) -> None:
     assert [step.check(context(host, step.id)) for step in STEPS if step.check] == [False] * 3
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.id)
+def test_check_alone_tells_the_steps_result(host: Any, step: Step) -> None:
+    """A run that died between effect and record has no other way to it."""
+    run_all(host)
+    applied, checked = context(host, step.id), context(host, step.id)
+    step.apply(applied)
+    assert step.check is not None
+    assert step.check(checked)
+    assert checked.data == applied.data
 
 
 def test_db_yaml_has_what_the_contract_says(host: Any) -> None:
@@ -195,13 +207,13 @@ def test_rebuilt_image_replaces_the_carried_one(host: Any, monkeypatch: pytest.M
     assert told == sorted(told)
     assert len(told) >= 4
     assert after == load_db_config()["template_volume"] != before
-    assert template.is_imported()
+    assert template.imported_volume()
     assert (pool / before).exists()  # a disk lies on it
     assert not list(host.root.rglob(".rebuild-*"))
 
     (pool / "vm1.qcow2").unlink()
     assert template.import_template() == before  # back to what the ISO carried
-    assert template.is_imported()
+    assert template.imported_volume()
     assert not (pool / after).exists()
 
 
@@ -219,5 +231,5 @@ def test_failed_rebuild_changes_nothing(host: Any, monkeypatch: pytest.MonkeyPat
     with pytest.raises(BlockhostError, match="no archive"):
         template.rebuild_template(lambda *_: None, print)
     assert (host.root / "etc/blockhost/db.yaml").read_bytes() == before
-    assert template.is_imported()
+    assert template.imported_volume()
     assert not list(host.root.rglob(".rebuild-*"))

@@ -8,7 +8,7 @@ from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext_noop as N_
 from blockhost.provisioner_libvirt import kvm
 from blockhost.provisioner_libvirt.settings import load_settings
-from blockhost.provisioner_libvirt.template import is_imported
+from blockhost.provisioner_libvirt.template import imported_volume
 from blockhost.provisioner_libvirt.virsh import is_usable, pool
 from blockhost.vm_db import get_database
 
@@ -33,7 +33,7 @@ def _pool(_: CheckContext) -> Finding:
 
 def _template(_: CheckContext) -> Finding:
     try:
-        return Finding(is_imported(), load_settings().template)
+        return Finding(bool(imported_volume()), load_settings().template)
     except BlockhostError as error:
         return Finding(False, str(error))
 

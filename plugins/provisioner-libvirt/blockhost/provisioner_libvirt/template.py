@@ -92,19 +92,20 @@ def _remove_unused(directory: Path, pool: str, current: str) -> None:
         delete_volume(pool, name)
 
 
-def is_imported() -> bool:
-    """Whether the template that `db.yaml` names lies in the pool and is made of what the ISO carried."""
+def imported_volume() -> str:
+    """The template that `db.yaml` names; empty unless it is in the pool and made of what the ISO carried."""
     try:
         config = load_db_config()
         volume = str(config.get("template_volume", ""))
         named = re.fullmatch(r"blockhost-template-([0-9a-f]{12})\.qcow2", volume)
         if not named or not has_volume(str(config.get("storage_pool", "")), volume):
-            return False
+            return ""
         image = carried_image()
         made_of = str(config.get("template_carried", named[1]))
-        return not image.exists() or _expected(image).startswith(made_of)
+        is_current = not image.exists() or _expected(image).startswith(made_of)
     except BlockhostError:
-        return False
+        return ""
+    return volume if is_current else ""
 
 
 def _verified(image: Path) -> str:

@@ -7,7 +7,7 @@ from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
 from blockhost.provisioner_libvirt.steps.answered import answered
-from blockhost.provisioner_libvirt.template import carried_image, import_template, is_imported
+from blockhost.provisioner_libvirt.template import carried_image, import_template, imported_volume
 
 
 def run(context: StepContext) -> None:
@@ -18,8 +18,12 @@ def run(context: StepContext) -> None:
     context.result({"volume": volume})
 
 
-def is_in_place(_: StepContext) -> bool:
-    return is_imported()
+def is_in_place(context: StepContext) -> bool:
+    """Its result, too: a run that died behind the import has no other way to it."""
+    volume = imported_volume()
+    if volume:
+        context.result({"volume": volume})
+    return bool(volume)
 
 
 def describe(context: StepContext) -> list[Change]:
