@@ -331,7 +331,7 @@ def _attempt(at, config, secrets):
 
 
 def test_killed_anywhere_it_completes_with_one_of_each(tmp_path, monkeypatch, config, secrets, key):
-    """Before and after every statement, rename and fsync of all four steps."""
+    """Before and after every statement, rename and fsync of all steps."""
 
     def fresh(name):
         for directory in ("etc/blockhost", "var/lib/blockhost", "var/www/blockhost"):
@@ -341,6 +341,12 @@ def test_killed_anywhere_it_completes_with_one_of_each(tmp_path, monkeypatch, co
     # ssh-keygen's answer is the same each time; the 20 ms it takes are not what is tested here.
     public = identity.signer_key("blockhost-access", key.sign())
     monkeypatch.setattr(identity, "signer_key", lambda message, signature: public)
+    # Nor is the fake systemctl, which is asked five times for each point.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "systemctl").write_text("#!/bin/sh\n")
+    (programs / "systemctl").chmod(0o755)
+    monkeypatch.setenv("BLOCKHOST_PATH", f"{programs}:/usr/bin:/bin")
     fresh("clean")
     code, points = _attempt(0, config, secrets)
     assert code == 0
