@@ -13,10 +13,12 @@ from testing.integration.nspawn import ADDRESS, PATH, ROUTER, Appliance
 pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(600)]
 
 UNIT = "blockhost-firewall"
-#: Greets on every port it is told, so that a closed one is the firewall's doing.
-LISTENER = (
-    "import socket,sys,time; [socket.create_server(('',int(p))) for p in sys.argv[1:]]; time.sleep(9999)"
-)
+#: Listens on every port it is told, so that a closed one is the firewall's doing.
+LISTENER = """
+import socket, sys, time
+servers = [socket.create_server(("", int(port))) for port in sys.argv[1:]]
+time.sleep(9999)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,9 @@ def machine(appliance_root: list[Path]) -> Iterator[Appliance]:
 
 def listen(machine: Appliance) -> None:
     ports = ["8080", "4444"]
-    machine.run(["systemd-run", "--unit=listener", "/usr/bin/python3", "-c", LISTENER, *ports])
-    machine.wait_for(lambda: "4444" in machine.run(["ss", "-Hltn"]), "listener")
+    machine.write_file("/run/listener.py", LISTENER)
+    machine.run(["systemd-run", "--unit=listener", "/usr/bin/python3", "-I", "/run/listener.py", *ports])
+    machine.wait_for(lambda: ":4444" in machine.run(["ss", "-Hltn"]), "listener")
 
 
 def is_open(machine: Appliance, port: int) -> bool:
@@ -57,6 +60,7 @@ def test_it_stands_before_there_is_a_network(machine: Appliance) -> None:
 
 
 def test_sshd_is_reached_exactly_while_it_runs(machine: Appliance) -> None:
+    machine.run(["systemctl", "stop", "ssh"])
     assert not is_open(machine, 22)
     machine.run(["systemctl", "start", "ssh"])
     assert is_open(machine, 22)
@@ -68,7 +72,7 @@ def test_sshd_is_reached_exactly_while_it_runs(machine: Appliance) -> None:
     assert is_open(machine, 22)
     assert not is_open(machine, 8080)
     machine.run(["systemctl", "stop", "ssh"])
-    assert "22" not in machine.run(["nft", "list", "set", "inet", "blockhost", "ssh_tcp"])
+    assert "elements" not in machine.run(["nft", "list", "set", "inet", "blockhost", "ssh_tcp"])
 
 
 def test_the_agent_opens_ports_through_its_sandbox(machine: Appliance) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blockhost.errors import RootAgentError
@@ -77,7 +77,7 @@ TEXTS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(TEXTS),
     st.one_of(st.text(max_size=70), st.from_regex(r"[-a-z0-9/.:]{1,40}\n?", fullmatch=True)),

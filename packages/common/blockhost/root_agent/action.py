@@ -39,6 +39,16 @@ class Parameter:
     make: Callable[[Any], Any]
     is_required: bool
 
+    @property
+    def expected(self) -> str:
+        """What is accepted, in words."""
+        if words := getattr(self.make, "EXPECTED", ""):
+            return str(words)
+        if hasattr(self.make, "LOWEST"):
+            low, high = (getattr(self.make, bound) for bound in ("LOWEST", "HIGHEST"))
+            return f"a whole number from {low} to {high}"
+        return (self.make.__doc__ or "").strip().partition("\n")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

@@ -11,6 +11,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError
 from blockhost.root_agent import call
+from blockhost.root_agent.action import Action
 from blockhost.root_agent.audit import log_path, verify
 from blockhost.root_agent.loader import load_actions
 
@@ -32,12 +33,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="blockhost-agent", description="Call the root agent by hand, and check its log."
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = verbs.add_parser("call", help="run one action")
+    one = verbs.add_parser(
+        "call",
+        help="run one action",
+        epilog="`blockhost-agent list` says what there is.",
+    )
     one.add_argument("action")
     one.add_argument("params", nargs="*", metavar="key=value", help="a value is JSON, or else a string")
     one.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    one.add_argument("--format", choices=("json", "text"), default="json", help="of the answer")
     one.set_defaults(run=_call)
-    verbs.add_parser("list", help="the actions with their parameters").set_defaults(run=_list)
+    every = verbs.add_parser("list", help="the actions with their parameters")
+    every.add_argument("--format", choices=("json", "text"), default="text")
+    every.set_defaults(run=_list)
     log = verbs.add_parser("log", help="the agent's hash-chained log").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -49,8 +57,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _call(options: argparse.Namespace) -> int:
-    params = dict(_pair(text) for text in options.params)
-    print(json.dumps(call(options.action, timeout=options.timeout, **params), indent=2))
+    params: dict[str, Any] = {}
+    for text in options.params:
+        key, value = _pair(text)
+        if key in params or key in {"action", "timeout"}:
+            raise BlockhostError(f"{key}: given twice, or not a parameter")
+        params[key] = value
+    answer = call(options.action, timeout=options.timeout, **params)
+    if options.format == "json":
+        print(json.dumps(answer, indent=2))
+    for key, value in answer.items() if options.format == "text" else ():
+        print(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
     return 0
 
 
@@ -64,17 +81,32 @@ def _pair(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace) -> int:
     loaded = load_actions()
-    for name, action in sorted(loaded.actions.items()):
-        words = [
-            f"{parameter.name}" if parameter.is_required else f"[{parameter.name}]"
-            for parameter in action.parameters
-        ]
-        print(" ".join([name, *(words or (["…"] if action.is_plain else []))]))
+    described = [_described(name, action) for name, action in sorted(loaded.actions.items())]
+    if options.format == "json":
+        print(json.dumps(described, indent=2))
+    for one in described if options.format == "text" else ():
+        words = [each["name"] if each["required"] else f"[{each['name']}]" for each in one["parameters"]]
+        print(" ".join([one["action"], *(["…"] if one["checks_itself"] else words)]))
+        for each in one["parameters"]:
+            print(f"    {each['name']}: {each['expected']}")
     for problem in loaded.problems:
         print(f"blockhost-agent: {problem}", file=sys.stderr)
     return 1 if loaded.problems else 0
+
+
+def _described(name: str, action: Action) -> dict[str, Any]:
+    return {
+        "action": name,
+        "does": (action.handler.__doc__ or "").strip().partition("\n")[0],
+        "callers": list(action.callers),
+        "checks_itself": action.is_plain,
+        "parameters": [
+            {"name": each.name, "required": each.is_required, "expected": each.expected}
+            for each in action.parameters
+        ],
+    }
 
 
 def _verify(options: argparse.Namespace) -> int:

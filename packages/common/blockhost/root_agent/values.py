@@ -11,8 +11,14 @@ import ipaddress
 import re
 from typing import Any, ClassVar, Self
 
+from blockhost.config_files import HOT_KEY, TABLE
+
 #: Roles of the addressbook that the system itself fills.
 RESERVED_WALLETS = frozenset({"admin", "server", "dev", "broker"})
+#: Wallets whose `<name>.key` somebody else writes: asking for one would make or read their key.
+FOREIGN_KEYS = frozenset(
+    row.name.removesuffix(".key") for row in TABLE if row.name.endswith(".key") and row is not HOT_KEY
+)
 #: First words of a path that other parts of the site answer.
 RESERVED_PREFIXES = frozenset({"wizard", "api", "static", "login", "logout", "healthz"})
 
@@ -116,7 +122,7 @@ class WalletName(Text):
 
     @classmethod
     def normal(cls, value: str) -> str:
-        if value in RESERVED_WALLETS:
+        if value in RESERVED_WALLETS | FOREIGN_KEYS:
             raise ValueError("expected a name that the system does not use itself")
         return value
 
