@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -48,6 +49,9 @@ ip -6 address add 2001:db8:98::1/64 dev br0 nodad
 ip -n lan -6 route add 2001:db8:99::/64 via 2001:db8:98::1
 sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1
 """
+FORGET_ROUTES = """ip -6 route show dev br0 | grep '^2001:db8:99::1..' | while read -r route _; do
+    ip -6 route del "$route" dev br0
+done"""
 FINALIZE = """
 import json, sys
 from blockhost.config_files import DB, update_config
@@ -60,6 +64,7 @@ for step in STEPS:
     assert step.check(context), step.id
 update_config(DB, {"ipv6_pool": pool6})
 """
+FIREWALL = ROOT / "packages/common/firewall/base.nft"
 #: A guest under emulation, beside others on two processors.
 BOOT_S = 600
 
@@ -97,6 +102,7 @@ class VmHost:
             self = cls(root, libvirt, environment=environment)
             self._furnish(template)
             libvirt.run(["sh", "-c", NETWORK_SETUP])
+            libvirt.run(["nft", "-f", str(FIREWALL)])
             try:
                 self.start_agent()
                 self.python("-c", FINALIZE, json.dumps([ANSWERS, POOL6]))
@@ -134,6 +140,19 @@ class VmHost:
             self._agent.wait(20)
             self._agent = None
 
+    def power_cut(self) -> None:
+        """What a power cut and the next boot leave of a host: files."""
+        self.stop_agent()
+        self.libvirt.power_cut()
+        self.libvirt.run(["nft", "flush", "ruleset"])
+        self.libvirt.run(["sh", "-c", FORGET_ROUTES])
+
+    def boot(self) -> None:
+        """The services as systemd starts them."""
+        self.libvirt.run(["nft", "-f", str(FIREWALL)])
+        self.libvirt.start_libvirtd()
+        self.start_agent()
+
     # --- commands -------------------------------------------------------------------------
 
     def popen(self, command: str, *words: object) -> subprocess.Popen[bytes]:
@@ -148,7 +167,8 @@ class VmHost:
         started = time.monotonic()
         process = self.popen(command, *words)
         out, err = process.communicate(timeout=timeout)
-        return Done(process.returncode, out.decode(), err.decode(), time.monotonic() - started)
+        said, why = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+        return Done(process.returncode, said, why, time.monotonic() - started)
 
     def do(self, command: str, *words: object) -> str:
         """Run a command of ours that must succeed; its output."""
@@ -178,7 +198,8 @@ class VmHost:
         pipe = subprocess.PIPE
         process = self.libvirt.popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
         out, err = process.communicate(timeout=180)
-        return Done(process.returncode, out.decode(), err.decode(), time.monotonic() - started)
+        said, why = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+        return Done(process.returncode, said, why, time.monotonic() - started)
 
     def wait_for_ssh(self, address: str, key: Path, *, user: str = "user", deadline_s: float = 180) -> None:
         """Until a login works."""
@@ -195,7 +216,6 @@ class VmHost:
         pool = self.root / ANSWERS["storage_path"].lstrip("/")  # type: ignore[attr-defined]
         files = [file.name for file in pool.iterdir() if not file.name.startswith("blockhost-template-")]
         routes = run(["ip", "-6", "route", "show", "dev", "br0"]).splitlines()
-        rows = self.python("-c", _ROWS).split()
         return {
             "domains": run(["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]).split(),
             "files": sorted(files),
@@ -204,17 +224,15 @@ class VmHost:
                 line.strip() for line in run(["nft", "list", "ruleset"]).splitlines() if "chain bhv" in line
             ],
             "taps": [line for line in run(["ls", "/sys/class/net"]).split() if line.startswith("bhv")],
-            "records": rows,
+            "records": self._rows(),
         }
 
-
-#: Addresses in use, and machines that are not destroyed.
-_ROWS = """
-from blockhost.vm_db import get_database
-database = get_database()
-print(*(record["vm_name"] for record in database.list_vms() if record["status"] != "destroyed"))
-print(*(row[0] for row in database._connection.execute("SELECT address FROM addresses")))
-"""
+    def _rows(self) -> list[str]:
+        """Addresses in use, and machines that are not destroyed."""
+        with contextlib.closing(sqlite3.connect(self.root / "var/lib/blockhost/vms.db")) as database:
+            names = database.execute("SELECT vm_name FROM vms WHERE status != 'destroyed'")
+            addresses = database.execute("SELECT address FROM addresses")
+            return [row[0] for row in (*names, *addresses)]
 
 
 def keypair(directory: Path, name: str) -> Path:

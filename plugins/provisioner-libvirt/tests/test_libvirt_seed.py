@@ -21,11 +21,29 @@ def test_network_is_matched_by_mac() -> None:
         gateway=ipaddress.IPv4Address("192.0.2.1"),
         ipv6="2001:db8::9",
         nameservers=["192.0.2.1"],
+        ipv6_gateway="fe80::1",
     )
     interface = yaml.safe_load(text)["ethernets"]["lan0"]
     assert interface["match"] == {"macaddress": "52:54:00:01:02:03"}
     assert interface["set-name"] == "lan0"
     assert interface["addresses"] == ["192.0.2.9/24", "2001:db8::9/128"]
+    assert [(route["to"], route["via"]) for route in interface["routes"]] == [
+        ("0.0.0.0/0", "192.0.2.1"),
+        ("::/0", "fe80::1"),
+    ]
+    assert interface["accept-ra"] is False
+
+
+def test_hosts_link_local_address_is_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOCKHOST_ROOT", str(tmp_path))
+    assert seed.link_local("br0") is None
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/if_inet6").write_text(
+        "fe80000000000000505400fffe000002 03 40 20 80      eth0\n"
+        "20010db8000000000000000000000001 02 80 00 80      br0\n"
+        "fe80000000000000505400fffe000001 02 40 20 80      br0\n"
+    )
+    assert seed.link_local("br0") == "fe80::5054:ff:fe00:1"
 
 
 def test_image_has_cloud_inits_label_and_files(tmp_path: Path) -> None:

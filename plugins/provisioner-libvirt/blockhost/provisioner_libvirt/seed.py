@@ -39,19 +39,20 @@ def network_config(
 
     IPv6 is routed: the guest has one address, and the host is its way to everywhere.
     """
+    # Not `gateway4`, which cloud-init calls deprecated, nor `default`, which Debian 12's does not know.
+    routes: list[dict[str, object]] = [{"to": "0.0.0.0/0", "via": str(gateway)}]
+    if ipv6 and ipv6_gateway:
+        routes.append({"to": "::/0", "via": ipv6_gateway, "on-link": True})
     interface: dict[str, object] = {
         "match": {"macaddress": mac},
         "set-name": INTERFACE,
         "dhcp4": False,
         "addresses": [f"{address}/{network.prefixlen}", *([f"{ipv6}/128"] if ipv6 else [])],
-        # Deprecated in netplan, yet the one spelling that all renderers of Debian 12 and 13 know.
-        "gateway4": str(gateway),
+        "routes": routes,
         "nameservers": {"addresses": list(nameservers)},
         # The host routes; what a neighbour advertises must not count.
         "accept-ra": False,
     }
-    if ipv6 and ipv6_gateway:
-        interface["routes"] = [{"to": "::/0", "via": ipv6_gateway, "on-link": True}]
     return yaml.safe_dump({"version": 2, "ethernets": {INTERFACE: interface}}, sort_keys=False)
 
 
