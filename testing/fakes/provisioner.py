@@ -3,7 +3,7 @@
 
 install(root) writes a manifest and one executable per verb below a moved root. The records are real
 (the VM database of that root); a "guest" is a folder with its user's home, in which `guest-exec`
-really runs what it is given. Each effect is one line of {root}/var/log/fake-provisioner.jsonl.
+really runs what it is given. Each effect is one line of {root}/var/lib/blockhost/fake/effects.jsonl.
 A verb or option that the contract does not have is refused with exit code 2.
 
 FAKE_PROVISIONER_FAIL="verb,verb" makes these verbs fail; "create-late" fails behind its effect.
@@ -25,10 +25,10 @@ guest-exec""".split()  # noqa: SIM905
 TOP = Path(__file__).resolve().parents[2]
 
 
-def install(root: Path) -> Path:
+def install(root: Path, commands: Path | None = None) -> Path:
     """Put the fake where `get_provisioner()` finds it; returns the folder of its commands."""
-    commands = root / "fake-provisioner/bin"
-    commands.mkdir(parents=True)
+    commands = commands or root / "fake-provisioner/bin"
+    commands.mkdir(parents=True, exist_ok=True)
     for verb in VERBS:
         file = commands / f"blockhost-vm-{verb}"
         file.write_text(
@@ -59,12 +59,12 @@ def install(root: Path) -> Path:
 
 def effects(root: Path) -> list[dict[str, object]]:
     """What the fake has done, in order."""
-    file = root / "var/log/fake-provisioner.jsonl"
+    file = root / "var/lib/blockhost/fake/effects.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def guest(root: Path, name: str) -> Path:
-    return root / "fake-provisioner/guests" / name
+    return root / "var/lib/blockhost/fake/guests" / name
 
 
 def main(verb: str, argv: list[str] | None = None) -> int:
@@ -246,11 +246,11 @@ def running(database, name):
 
 
 def root() -> Path:
-    return Path(os.environ["BLOCKHOST_ROOT"])
+    return Path(os.environ.get("BLOCKHOST_ROOT") or "/")
 
 
 def note(effect: str, name: str, **more: object) -> None:
-    file = root() / "var/log/fake-provisioner.jsonl"
+    file = root() / "var/lib/blockhost/fake/effects.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as out:
         out.write(json.dumps({"effect": effect, "name": name, **more}) + "\n")
