@@ -378,3 +378,17 @@ def test_details_are_not_delivered_to_an_owner_of_before(host, run, make_key):
     with open_ledger() as book:
         assert credentials.get(book, token).user_encrypted == "0x"
         assert keys.public_key_of(book, before.owner) is not None
+
+
+def test_operator_sees_at_the_till_what_was_given_up(host, run, make_key):
+    for _ in range(2):
+        run("grant", str(make_key().public), "--plan", "Small", "--days", "1")
+    with contextlib.closing(JobStore()) as jobs:
+        jobs.ensure([1, 2])
+        jobs.fail(jobs.get(1), "create: no space left", "Make room.", is_hopeless=True)
+        jobs.fail(jobs.get(2), "create: too busy")
+    lines = run("list")[1].splitlines()
+    assert ["parked" in line for line in lines] == [False, True, False]
+    assert "work:          given up: create: no space left" in run("show", "1")[1]
+    assert "work:          tried again soon: create: too busy" in run("show", "2")[1]
+    assert shown(run, 1)["job"]["hint"] == "Make room."

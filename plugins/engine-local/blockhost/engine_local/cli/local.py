@@ -134,8 +134,9 @@ def _list(words: argparse.Namespace) -> int:
     if words.format == "json":
         program.print_json([_fields(subscription) for subscription in known])
     elif known:
+        states = machines.states()
         rows = [
-            (item.id, item.state(), item.plan, item.expires, machines.state_of(item.id), item.owner)
+            (item.id, item.state(), item.plan, item.expires, states.get(item.id, "–"), item.owner)
             for item in known
         ]
         program.print_table(("ID", "STATE", "PLAN", "EXPIRES", "MACHINE", "OWNER"), rows)

@@ -43,12 +43,17 @@ def job_of(number: int) -> dict[str, Any] | None:
     }
 
 
-def state_of(number: int) -> str:
-    """One word for a table."""
-    machine, job = machine_of(number), job_of(number)
-    if job is not None and job["status"] == JobStatus.PARKED:
-        return "parked"
-    return "–" if machine is None else str(machine["status"])
+def states() -> Mapping[int, str]:
+    """One word for each subscription that has a machine or needs the operator."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(BlockhostError), contextlib.closing(JobStore(create=False)) as jobs:
+        numbers = {vm_name(job.subscription): job.subscription for job in jobs.all()}
+        with contextlib.suppress(BlockhostError), contextlib.closing(get_database(create=False)) as database:
+            found = {
+                numbers[vm["vm_name"]]: vm["status"] for vm in database.list_vms() if vm["vm_name"] in numbers
+            }
+        found.update({job.subscription: "parked" for job in jobs.all(JobStatus.PARKED)})
+    return found
 
 
 def as_line(machine: Mapping[str, Any] | None) -> str:
