@@ -69,16 +69,21 @@ def grant(machine: Appliance) -> int:
 
 
 def test_its_sandbox_lets_the_whole_work_be_done(machine: Appliance) -> None:
-    shown = show(machine, grant(machine))
+    number = grant(machine)
+    shown = show(machine, number)
     assert shown["machine"]["status"] == "active"
     # .1 is the router's address, .2 this host's own.
-    assert shown["machine"]["ip_address"] == "192.0.2.3"
+    assert shown["machine"]["ip_address"] == f"192.0.2.{number + 2}"
     assert "BEGIN AGE" in str(shown["details"])
     machine.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/bob"])
-    machine.run(["blockhost-local", "transfer", "1", "/root/bob.pub"])
-    machine.wait_for(lambda: is_settled(machine, 1), "transfer", deadline_s=60)
-    keys = machine.read_file("/var/lib/blockhost/fake/guests/blockhost-001/home/user/.ssh/authorized_keys")
-    assert keys.split()[:2] == machine.read_file("/root/bob.pub").split()[:2]
+    machine.run(["blockhost-local", "transfer", str(number), "/root/bob.pub"])
+    home = f"/var/lib/blockhost/fake/guests/blockhost-{number:03}/home/user"
+    bob = machine.read_file("/root/bob.pub").split()[:2]
+
+    def has_key() -> bool:
+        return machine.read_file(f"{home}/.ssh/authorized_keys").split()[:2] == bob
+
+    machine.wait_for(has_key, "the new owner's key", deadline_s=60)
     assert machine.journal(UNIT).count("Operation not permitted") == 0
 
 
@@ -92,10 +97,11 @@ def test_everything_it_keeps_is_the_services(machine: Appliance) -> None:
 
 def test_root_and_the_service_share_the_files(machine: Appliance) -> None:
     """The operator's commands run as root beside it; neither locks the other out."""
-    for words in (["blockhost-subscriptions", "retry", "1"], ["blockhost-vmdb", "check"]):
+    number = grant(machine)
+    for words in (["blockhost-subscriptions", "retry", str(number)], ["blockhost-vmdb", "check"]):
         machine.run(words)
     machine.run(["runuser", "-u", "blockhost", "--", "blockhost-subscriptions", "list"])
-    machine.wait_for(lambda: is_settled(machine, 1), "retry", deadline_s=60)
+    machine.wait_for(lambda: is_settled(machine, number), "retry", deadline_s=60)
 
 
 def test_killed_it_comes_back_and_goes_on(machine: Appliance) -> None:
@@ -110,3 +116,4 @@ def test_asked_to_stop_it_stops_at_once(machine: Appliance) -> None:
     machine.run(["systemctl", "restart", UNIT], timeout=30)
     machine.run(["systemctl", "stop", UNIT], timeout=30)
     assert machine.run(["systemctl", "show", "-p", "Result", "--value", UNIT]).strip() == "success"
+    machine.run(["systemctl", "start", UNIT], timeout=30)
