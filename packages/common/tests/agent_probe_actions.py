@@ -43,6 +43,11 @@ def odd_answer() -> dict[str, Any]:
     return {"text": object()}
 
 
+def plain_nap(params: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(20)
+    return {"ok": True}
+
+
 ACTIONS = {
     "echo": echo,
     "nap": nap,
@@ -51,5 +56,6 @@ ACTIONS = {
     "long-answer": long_answer,
     "odd-answer": odd_answer,
     "plain": lambda params: {"ok": params.get("fine") is True, "error": "not fine", "seen": sorted(params)},
+    "plain-nap": plain_nap,
     "plain-wrong": lambda params: None,
 }
