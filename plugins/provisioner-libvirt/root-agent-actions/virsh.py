@@ -70,7 +70,7 @@ class Texts(tuple[str, ...]):
     """A list of MOST texts, each of at most LONGEST characters and without control characters."""
 
     __slots__ = ()
-    MOST, LONGEST, FEWEST = 64, 8192, 1
+    MOST, LONGEST, FEWEST = 64, 16 * 1024, 1
     CONTROL = r"\x00"
 
     def __new__(cls, value: object) -> Self:

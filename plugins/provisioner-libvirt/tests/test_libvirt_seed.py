@@ -37,8 +37,8 @@ def test_network_is_matched_by_mac() -> None:
 def test_hosts_link_local_address_is_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLOCKHOST_ROOT", str(tmp_path))
     assert seed.link_local("br0") is None
-    (tmp_path / "proc/net").mkdir(parents=True)
-    (tmp_path / "proc/net/if_inet6").write_text(
+    (tmp_path / "proc/self/net").mkdir(parents=True)
+    (tmp_path / "proc/self/net/if_inet6").write_text(
         "fe80000000000000505400fffe000002 03 40 20 80      eth0\n"
         "20010db8000000000000000000000001 02 80 00 80      br0\n"
         "fe80000000000000505400fffe000001 02 40 20 80      br0\n"

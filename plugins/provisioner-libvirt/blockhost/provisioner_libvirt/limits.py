@@ -64,7 +64,9 @@ def _limit_network(name: str, limits: Limits, scopes: list[str], *, is_running: 
         kbps_in=before.kbps_in if limits.kbps_in is None else limits.kbps_in,
         kbps_out=before.kbps_out if limits.kbps_out is None else limits.kbps_out,
     )
-    text = ElementTree.tostring(port.element(), encoding="unicode")
+    element = port.element()
+    element.tag = "port"  # libvirt adds the namespace, and fails where it is there already
+    text = ElementTree.tostring(element, encoding="unicode")
     virsh("metadata", "--domain", name, "--uri", NAMESPACE, "--key", KEY, "--set", text, *scopes)
     if is_running:
         port_filter.apply(port)

@@ -25,9 +25,9 @@ MB = 1024 * 1024
 LEAST_S = 0.5
 #: A sample older than this says nothing about now.
 OLDEST_S = 300.0
-#: How long one guest may take, and how many are asked at a time.
+#: How long one guest may take for one answer, and in how many groups they are asked side by side.
 GUEST_S = 2
-AT_ONCE = 16
+GROUPS = 8
 ALL_S = 20.0
 #: libvirt's numbers for the states of a domain (virDomainState).
 STATES = ("no state", "running", "blocked", "paused", "in shutdown", "shut off", "crashed", "pmsuspended")
@@ -106,38 +106,60 @@ class Told:
     disk_total: int = -1
 
 
+#: Guests that did not answer when they were last asked: they are asked after all others.
+_silent: set[str] = set()
+
+
 def ask_guests(names: Iterable[str]) -> dict[str, Told]:
-    """Ask all of them side by side; those that do not answer in time are missing."""
-    names = list(names)
+    """Ask all of them, in groups side by side; those that do not answer in time are missing.
+
+    A group is asked by one program each time, since starting one for each guest costs more than asking.
+    """
+    ordered = sorted(names, key=lambda name: (name in _silent, name))
+    groups = [group for number in range(GROUPS) if (group := ordered[number::GROUPS])]
     found: dict[str, Told] = {}
-    if not names:
-        return found
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(names)), thread_name_prefix="guest")
-    try:
-        asked = {name: pool.submit(_ask_guest, name) for name in names}
-        deadline = time.monotonic() + ALL_S
-        for name, answer in asked.items():
-            with contextlib.suppress(BlockhostError, TimeoutError):
-                found[name] = answer.result(max(0.0, deadline - time.monotonic()))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    if groups:
+        pool = ThreadPoolExecutor(len(groups), thread_name_prefix="guest")
+        try:
+            deadline = time.monotonic() + ALL_S
+            for answer in [pool.submit(_ask_group, group) for group in groups]:
+                with contextlib.suppress(BlockhostError, TimeoutError):
+                    found |= answer.result(max(0.0, deadline - time.monotonic()))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    _silent.difference_update(found)
+    _silent.update(set(ordered) - set(found))
     return found
 
 
-def _ask_guest(name: str) -> Told:
+def _ask_group(names: Sequence[str]) -> dict[str, Told]:
     look = guest.program(["/bin/sh", "-c", _LOOK])
-    started, systems = guest.ask(name, look, {"execute": "guest-get-fsinfo"}, timeout_s=GUEST_S)
-    used, total = _root_usage(systems)
-    pid = started.get("pid") if isinstance(started, dict) else None
-    lines: list[str] = []
+    started = guest.ask_many({name: [look] for name in names}, timeout_s=GUEST_S)
+    pids = {name: pid for name, answers in started.items() if (pid := _pid(answers)) is not None}
+    systems = guest.ask_many({name: [{"execute": "guest-get-fsinfo"}] for name in pids}, timeout_s=GUEST_S)
+    texts: dict[str, str] = {}
     deadline = time.monotonic() + GUEST_S
-    while isinstance(pid, int) and time.monotonic() < deadline:
-        ended = guest.look_at_program(name, pid)
-        if ended.code is not None:
-            lines = ended.stdout.decode("ascii", "replace").split()
-            break
-        time.sleep(0.1)
-    uptime, connections = ([*lines, "", ""])[:2]
+    while (left := {name: pid for name, pid in pids.items() if name not in texts}) and (
+        time.monotonic() < deadline
+    ):
+        requests = {name: [guest.status_of(pid)] for name, pid in left.items()}
+        for name, answers in guest.ask_many(requests, timeout_s=GUEST_S).items():
+            ended = guest.ended(answers[0]) if answers else None
+            if ended is None or ended.code is not None:
+                texts[name] = "" if ended is None else ended.stdout.decode("ascii", "replace")
+        if len(texts) < len(pids):
+            time.sleep(0.1)
+    return {name: _told(texts.get(name, ""), systems.get(name, [])) for name in pids}
+
+
+def _pid(answers: Sequence[object]) -> int | None:
+    pid = answers[0].get("pid") if answers and isinstance(answers[0], dict) else None
+    return pid if isinstance(pid, int) and not isinstance(pid, bool) else None
+
+
+def _told(text: str, answers: Sequence[object]) -> Told:
+    used, total = _root_usage(answers[0] if answers else None)
+    uptime, connections = ([*text.split(), "", ""])[:2]
     return Told(_whole(uptime), _whole(connections), used, total)
 
 

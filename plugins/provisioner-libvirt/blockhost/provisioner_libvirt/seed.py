@@ -102,7 +102,7 @@ def seed_image(files: Mapping[str, str]) -> Iterator[Path]:
 def link_local(interface: str) -> str | None:
     """The host's own link-local address on an interface: a router whose address never changes."""
     try:
-        lines = paths.at("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+        lines = paths.at("/proc/self/net/if_inet6").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     for line in lines:
