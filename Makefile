@@ -25,6 +25,7 @@ $(VENV)/.made: pyproject.toml
 
 -include scripts/iso.mk
 -include testing/crash/crash.mk
+-include testing/vms/vms.mk
 -include testing/agent/agent.mk
 
 PYTEST := $(VENV)/bin/python -m pytest
