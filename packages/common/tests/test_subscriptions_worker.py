@@ -397,3 +397,18 @@ def test_fake_refuses_what_the_contract_does_not_have(host: Host) -> None:
     for words in (["x", "--force"], [], ["x", "--owner", "a", "--apply"]):
         done = get_provisioner().run("create", words)
         assert (done.code, "FAKE" in done.stderr) == (2, True)
+
+
+def test_lost_book_of_jobs_makes_nothing_twice(host: Host) -> None:
+    for number in (1, 2):
+        host.engine.set(alice(host.clock, number))
+    host.run()
+    host.jobs.close()
+    for file in (host.root / "var/lib/blockhost").glob("jobs.db*"):
+        file.unlink()
+    host.jobs = JobStore(clock=host.clock)
+    host.monitor = Monitor(host.engine, host.jobs, Worker(host.engine, host.jobs, clock=host.clock))
+    host.run()
+    assert host.effects().count("create") == 2
+    assert {host.vm(number)["status"] for number in (1, 2)} == {"active"}
+    assert [job.status for job in host.jobs.all()] == ["settled", "settled"]
