@@ -64,8 +64,8 @@ def machine(appliance_root: list[Path]) -> Iterator[Appliance]:
         yield booted
 
 
-def as_service(machine: Appliance, *words: str) -> str:
-    return machine.run(["runuser", "-u", "blockhost", "--", *words], timeout=120)
+def as_service(machine: Appliance, *words: str, timeout: float = 120) -> str:
+    return machine.run(["runuser", "-u", "blockhost", "--", *words], timeout=timeout)
 
 
 def test_services_reach_libvirt_by_no_other_way(machine: Appliance) -> None:
@@ -75,15 +75,24 @@ def test_services_reach_libvirt_by_no_other_way(machine: Appliance) -> None:
 
 
 def test_machine_is_made_and_removed_by_a_service(machine: Appliance) -> None:
-    options = ["--owner-wallet", OWNER, "--memory", "256", "--disk", "4", "--apply"]
-    answer = json.loads(as_service(machine, "blockhost-vm-create", "blockhost-001", *options))
+    options = ["--owner-wallet", OWNER, "--memory", "384", "--disk", "4", "--apply"]
+    made = as_service(machine, "blockhost-vm-create", "blockhost-001", *options, timeout=600)
+    answer = json.loads(made)  # its guest has booted, and answers
     assert answer["status"] == "ok"
     assert answer["ip"] == "10.77.0.100"
     assert as_service(machine, "blockhost-vm-status", "blockhost-001") == "active\n"
     assert "running" in machine.run(["virsh", "-q", "list"])
     assert "isolated on" in machine.run(["bridge", "-d", "link", "show"])
-    (row,) = json.loads(as_service(machine, "blockhost-vm-list", "--format", "json"))
+    assert "ip saddr != 10.77.0.100 drop" in machine.run(["nft", "list", "table", "bridge", "blockhost_vms"])
+    (row,) = json.loads(as_service(machine, "blockhost-vm-list", "--format", "json", "--metrics"))
     assert (row["name"], row["status"]) == ("blockhost-001", "active")
+    assert row["metrics"]["guest_agent_responsive"] is True
+    inside = ["blockhost-vm-guest-exec", "blockhost-001", "exit 3"]
+    assert machine.probe(["runuser", "-u", "blockhost", "--", *inside]).code == 3
+    as_service(machine, "blockhost-vm-throttle", "blockhost-001", "--bandwidth-out", "8000")
+    assert "limit rate over" in machine.run(["nft", "list", "table", "bridge", "blockhost_vms"])
+    assert machine.is_active("blockhost-vm-gc.timer")
+    machine.run(["systemctl", "start", "blockhost-vm-gc.service"])
     as_service(machine, "blockhost-vm-destroy", "blockhost-001")
     assert machine.run(["virsh", "-q", "list", "--all"]).strip() == ""
     assert "blockhost-001" not in machine.run(["ls", "/var/lib/libvirt/images/blockhost"])
