@@ -10,7 +10,7 @@ from blockhost.errors import BlockhostError, ManifestError
 from blockhost.manifest import ProvisionerManifest, load_provisioner
 
 #: A VM may boot under emulation, and the template may have to be built first.
-DEFAULT_TIMEOUT_S = 900.0
+DEFAULT_TIMEOUT_S = 1800.0
 
 
 class ProvisionerDispatcher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from blockhost import root_agent
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: How long a guest may take to shut down in order before it is stopped.
 SHUTDOWN_S = 90.0
+#: Machines that are suspended or destroyed side by side.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,20 @@ def due(
 
 
 def collect(work: list[Due], database: VMDatabase) -> Iterator[tuple[Due, str]]:
-    """Do it, one after the other; each with what went wrong, or "". One failure stops no other."""
+    """Do it, some side by side, since guests take their time to shut down; each with what went wrong, or
+    "". One failure stops no other."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="gc") as pool:
+        yield from pool.map(lambda item: (item, _attempt(item, database)), work)
+
+
+def _attempt(item: Due, database: VMDatabase) -> str:
     acts: dict[str, Callable[[str, VMDatabase], None]] = {"suspend": suspend, "destroy": power.destroy}
-    for item in work:
-        try:
-            acts[item.verb](item.name, database)
-            yield item, ""
-        except BlockhostError as error:
-            log.warning("%s: cannot %s: %s", item.name, item.verb, error)
-            yield item, str(error)
+    try:
+        acts[item.verb](item.name, database)
+    except BlockhostError as error:
+        log.warning("%s: cannot %s: %s", item.name, item.verb, error)
+        return str(error)
+    return ""
 
 
 def suspend(name: str, database: VMDatabase, *, shutdown_s: float = SHUTDOWN_S) -> None:
