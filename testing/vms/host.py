@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testing.vms.private_libvirt import PATHS, ROOT, PrivateLibvirt, answers_on, wait_for
+from testing.vms.private_libvirt import PATHS, ROOT, PrivateLibvirt, answers_on, end, wait_for
 
 HOST, LAN, NETWORK = "10.99.0.1", "10.99.0.254", "10.99.0.0/24"
 HOST6, LAN6 = "2001:db8:99::1", "2001:db8:98::2"
@@ -136,8 +136,7 @@ class VmHost:
 
     def stop_agent(self) -> None:
         if self._agent is not None:
-            self._agent.terminate()
-            self._agent.wait(20)
+            end(self._agent)
             self._agent = None
 
     def power_cut(self) -> None:

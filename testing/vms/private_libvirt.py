@@ -140,19 +140,16 @@ class PrivateLibvirt:
 
     def restart_libvirtd(self) -> None:
         """As `systemctl restart libvirtd`: the machines go on meanwhile."""
-        process = self._daemons.pop()
-        process.terminate()
-        process.wait(30)
+        end(self._daemons.pop())
         self.socket.unlink(missing_ok=True)
         self.start_libvirtd()
 
     def power_cut(self) -> None:
         """Machines and libvirtd end at once, and what they kept in /run is gone."""
-        process = self._daemons.pop()
-        self.probe(["pkill", "-KILL", "-x", "libvirtd"])
-        process.wait(30)
+        end(self._daemons.pop(), signal.SIGKILL)
         self.probe(["pkill", "-KILL", "qemu-system"])
-        self.run(["sh", "-c", "rm -rf /run/libvirt/*"])
+        # virtlogd goes on: systemd would have its socket ready at once.
+        self.run(["find", "/run/libvirt", "-mindepth", "1", "-not", "-name", "virtlogd*", "-delete"])
 
     def _start_daemon(self, program: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{program}.log").open("ab") as output:
@@ -215,9 +212,8 @@ class PrivateLibvirt:
 
     def _end(self) -> None:
         for process in reversed(self._daemons):
-            process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                end(process)
         if self._init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._init, signal.SIGKILL)
@@ -228,6 +224,15 @@ class PrivateLibvirt:
             process.wait()
         remove_group(self._group())
         shutil.rmtree(self.directory / "dev", ignore_errors=True)
+
+
+def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+    """End a program that `popen` started, and wait until it is gone: nsenter follows its child."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for child in children.read_text().split():
+            os.kill(int(child), number)
+    process.wait(30)
 
 
 def remove_group(group: Path) -> None:

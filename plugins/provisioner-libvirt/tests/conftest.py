@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from testing.vms.private_libvirt import PrivateLibvirt, is_possible
+from testing.vms.private_libvirt import PrivateLibvirt, end, is_possible
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FAKES = REPOSITORY / "testing/fakes/bin"
@@ -131,8 +131,11 @@ def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         wait_until(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process)
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        if os.environ.get("TEST_INSIDE"):
+            end(process)
+        else:
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
 
 
 def answers_on(path: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import pytest
 from blockhost import paths
 from blockhost.config import load_db_config
 from blockhost.pipeline.context import StepContext
-from blockhost.provisioner_libvirt.cli import create, destroy, kill, start, status
+from blockhost.provisioner_libvirt.cli import create, destroy, kill, metrics, start, status, throttle
 from blockhost.provisioner_libvirt.cli import list as listing
 from blockhost.provisioner_libvirt.steps import STEPS
 from blockhost.provisioner_libvirt.virsh import has_volume, states, virsh
+from testing.vms.private_libvirt import CPU_TREE, PrivateLibvirt
 
 
 def finalize(host: Any) -> None:
@@ -137,3 +140,102 @@ def test_steps_may_run_again(appliance: Any) -> None:
     before = (paths.config_dir() / "db.yaml").read_bytes()
     finalize(appliance)
     assert (paths.config_dir() / "db.yaml").read_bytes() == before
+
+
+def ruleset(daemon: PrivateLibvirt) -> str:
+    return daemon.run(["nft", "list", "ruleset"])
+
+
+@pytest.mark.timeout(180)
+def test_limits_reach_libvirt_and_the_port(
+    appliance: Any, libvirt_daemon: PrivateLibvirt, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make("blockhost-004", "--cpu", "2") == 0
+    words = ["--iops-read", "100", "--iops-write", "50", "--bandwidth-in", "800", "--bandwidth-out", "1600"]
+    has_cpu = CPU_TREE.exists()
+    if has_cpu:
+        words += ["--cpu-quota", "50", "--cpu-shares", "512"]
+    assert throttle.main(["blockhost-004", *words]) == 0
+    xml = virsh("dumpxml", "--domain", "blockhost-004")
+    assert "<read_iops_sec>100</read_iops_sec>" in xml
+    assert 'kbps-in="800"' in xml
+    rules = ruleset(libvirt_daemon)
+    assert "limit rate over 100000 bytes/second" in rules
+    assert "limit rate over 200000 bytes/second" in rules
+    if has_cpu:
+        live = virsh("schedinfo", "--domain", "blockhost-004", "--live")
+        assert re.search(r"cpu_shares\s*: 512", live)
+        assert re.search(r"global_quota\s*: 100000", live)
+    # They last: the definition has them, and so has the filter of the next start.
+    assert kill.main(["blockhost-004"]) == 0
+    assert "limit rate" not in ruleset(libvirt_daemon)
+    assert start.main(["blockhost-004"]) == 0
+    assert "limit rate over 100000 bytes/second" in ruleset(libvirt_daemon)
+    assert throttle.main(["blockhost-004", "--reset"]) == 0
+    assert "limit rate" not in ruleset(libvirt_daemon)
+    xml = virsh("dumpxml", "--domain", "blockhost-004")
+    assert "iops_sec" not in xml
+    assert "kbps" not in xml
+    if has_cpu:
+        assert not re.search(
+            r"global_quota\s*: [1-9][0-9]{0,6}\b", virsh("schedinfo", "--domain", "blockhost-004")
+        )
+
+
+@pytest.mark.timeout(180)
+def test_host_that_boots_starts_what_ran_with_its_filter(
+    appliance: Any, libvirt_daemon: PrivateLibvirt, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make("blockhost-005") == 0
+    assert make("blockhost-006") == 0
+    assert kill.main(["blockhost-006"]) == 0
+    libvirt_daemon.restart_libvirtd()
+    wait_for_state("blockhost-005", "running")
+    libvirt_daemon.power_cut()
+    libvirt_daemon.run(["nft", "flush", "ruleset"])
+    libvirt_daemon.start_libvirtd()
+    wait_for_state("blockhost-005", "running")
+    assert states()["blockhost-006"] == "shut off"
+    rules = ruleset(libvirt_daemon)
+    assert "ip saddr != 192.0.2.100 drop" in rules
+    assert "192.0.2.101" not in rules
+
+
+@pytest.mark.timeout(180)
+def test_machine_without_its_filter_is_not_left_running(
+    appliance: Any, libvirt_daemon: PrivateLibvirt, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = libvirt_daemon.directory / "etc/libvirt/hooks/qemu.d/blockhost"
+    kept = hook.read_text()
+    try:
+        hook.write_text("#!/bin/sh\nexit 0\n")
+        assert make("blockhost-007") == 1
+        assert "had no filter on its port" in capsys.readouterr().err
+        assert states() == {}
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        assert make("blockhost-007") == 1
+        assert states() == {}
+    finally:
+        hook.write_text(kept)
+    assert make("blockhost-007") == 0
+
+
+def wait_for_state(name: str, wanted: str) -> None:
+    deadline = time.monotonic() + 60
+    while (said := states().get(name)) != wanted:
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(180)
+def test_counters_of_a_machine_without_a_guest(appliance: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert make("blockhost-008") == 0
+    output(capsys)
+    assert metrics.main(["blockhost-008"]) == 0
+    found = json.loads(output(capsys))
+    assert found["state"] == "running"
+    assert found["guest_agent_responsive"] is False
+    assert (found["uptime_seconds"], found["net_connections"], found["disk_used_mb"]) == (-1, -1, -1)
+    assert found["disk_total_mb"] == 1024
+    assert found["memory_total_mb"] == 128
+    assert 0 <= found["cpu_percent"] <= 100
