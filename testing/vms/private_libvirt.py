@@ -117,7 +117,7 @@ class PrivateLibvirt:
 
     def install_hook(self, environment: Mapping[str, str]) -> None:
         """The product's own hook, looking at this tree's code."""
-        values = {"PYTHONPATH": PATHS, "BLOCKHOST_PYTHON_OPTIONS": "", **environment}
+        values = {"PYTHONPATH": PATHS, "BLOCKHOST_PYTHON_OPTIONS": "-B", **environment}
         exports = "".join(f"export {key}='{value}'\n" for key, value in values.items())
         hook = self.directory / "etc/libvirt/hooks/qemu.d/blockhost"
         hook.write_text(f'#!/bin/sh\n{exports}exec sh {HOOK} "$@"\n')
