@@ -22,6 +22,8 @@ from pathlib import Path
 
 VERBS = """create destroy start stop kill status list gc resume metrics throttle update-gecos
 guest-exec""".split()  # noqa: SIM905
+#: Of every guest.
+HOST_KEY = "ssh-ed25519 " + "A" * 68
 TOP = Path(__file__).resolve().parents[2]
 
 
@@ -200,7 +202,7 @@ def do_update_gecos(database, options):
 
 
 def do_guest_exec(database, options):
-    """Runs it, with a `getent` that knows the guest's users and a `chown` that does nothing."""
+    """Runs it, with programs that know the guest: `getent`, `cat` (its host key), and an idle `chown`."""
     folder = running(database, options.name)
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
@@ -210,6 +212,7 @@ def do_guest_exec(database, options):
             f'test "$1" = passwd && test -d {folder}/home/"$2" && echo "$2:x:1:1::{folder}/home/$2:/bin/sh"',
         ),
         ("chown", "exit 0"),
+        ("cat", f'test "$1" = /etc/ssh/ssh_host_ed25519_key.pub && echo "{HOST_KEY} root@fake"'),
     ):
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
@@ -217,7 +220,8 @@ def do_guest_exec(database, options):
     done = subprocess.run(options.command, env=env, capture_output=True, text=True, timeout=30)
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
-    note("guest-exec", options.name, code=done.returncode)
+    if options.command[0] != "cat":  # reading is no effect
+        note("guest-exec", options.name, code=done.returncode)
     return done.returncode
 
 

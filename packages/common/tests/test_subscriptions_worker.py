@@ -23,6 +23,7 @@ from testing.fakes import provisioner as fake
 
 DAY = datetime.timedelta(days=1)
 POOL = {"network": "192.0.2.0/24", "start": "192.0.2.2", "end": "192.0.2.99", "gateway": "192.0.2.1"}
+MACHINE = Machine("blockhost-001", "192.0.2.2", None, "user", fake.HOST_KEY)
 USER_DATA = (
     "#cloud-config\nusers:\n- {name: user, gecos: 'wallet=%s,nft=%d', ssh_authorized_keys: [key-of-%s]}\n"
 )
@@ -151,7 +152,7 @@ def test_subscription_becomes_a_machine(host: Host) -> None:
     [made] = fake.effects(host.root)
     assert (made["effect"], made["cpu"], made["memory"], made["disk"]) == ("create", 2, 1024, 10)
     assert host.keys() == "key-of-alice\n"
-    assert host.engine.delivered == [("alice", Machine("blockhost-001", "192.0.2.2", None, "user"))]
+    assert host.engine.delivered == [("alice", MACHINE)]
     job = host.jobs.get(1)
     assert (job.status, job.doing, job.note, job.token) == ("settled", None, "", 1001)
 
@@ -412,3 +413,14 @@ def test_lost_book_of_jobs_makes_nothing_twice(host: Host) -> None:
     assert host.effects().count("create") == 2
     assert {host.vm(number)["status"] for number in (1, 2)} == {"active"}
     assert [job.status for job in host.jobs.all()] == ["settled", "settled"]
+
+
+@pytest.mark.parametrize(
+    "said", ["", "nonsense", "ssh-ed25519 AAAA", "ssh-rsa " + "A" * 68, "ssh-ed25519 " + "!" * 68]
+)
+def test_guest_that_hides_its_host_key_is_delivered_without(host: Host, said: str) -> None:
+    worker = Worker(host.engine, host.jobs, clock=host.clock)
+    worker._run = lambda _verb, _args: said  # type: ignore[method-assign]
+    assert worker._host_key("blockhost-001") is None
+    worker._run = lambda _verb, _args: f"{fake.HOST_KEY} root@guest\nmore\n"  # type: ignore[method-assign]
+    assert worker._host_key("blockhost-001") == fake.HOST_KEY

@@ -168,6 +168,7 @@ def test_grant_becomes_a_machine_and_details_for_its_owner(host, run, make_key):
     assert opened(alice, after["details"]) == {
         "machine": "blockhost-001", "host": "host.example", "user": "user",
         "ip": "192.0.2.2", "ipv6": None, "login": "ssh user@192.0.2.2",
+        "known_hosts": f"192.0.2.2 {fake.HOST_KEY}",
     }  # fmt: skip
     with pytest.raises(sealing.CannotOpen):
         sealing.open_sealed(make_key(name="eve").file.read_bytes(), sealing.from_armour(after["details"]))

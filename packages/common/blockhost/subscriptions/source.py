@@ -44,6 +44,8 @@ class Machine:
     ip: str | None
     ipv6: str | None
     username: str
+    #: By which the owner's first login recognises it; None where the guest did not say.
+    host_key: str | None = None
 
 
 class Source(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 #: The longest way (made, owner changed, expired, …) has fewer actions than this.
 MOST_ACTIONS = 20
+
+HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
+HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
 
 
 class Worker:
@@ -198,9 +202,20 @@ class Worker:
         assert vm is not None
         assert token is not None
         username = self._source.user_data(subscription, vm["vm_name"], token).username
-        machine = Machine(vm["vm_name"], vm["ip_address"], vm["ipv6_address"], username)
+        host_key = self._host_key(vm["vm_name"])
+        machine = Machine(vm["vm_name"], vm["ip_address"], vm["ipv6_address"], username, host_key)
         self._source.deliver(subscription, token, machine)
         self._jobs.know(situation.job, "delivered", delivery(subscription, vm))
+
+    def _host_key(self, name: str) -> str | None:
+        """The guest's public host key. Its absence keeps nobody from a machine that works."""
+        try:
+            words = self._run("guest-exec", [name, "cat", HOST_KEY_FILE]).split()
+        except BlockhostError as error:
+            log.warning("%s: its host key is not known: %s", name, error)
+            return None
+        line = " ".join(words[:2])
+        return line if HOST_KEY.fullmatch(line) else None  # the guest may say anything
 
     def _run(self, verb: str, args: Sequence[str]) -> str:
         done = self._open_provisioner().run(verb, args)

@@ -109,7 +109,7 @@ def _key_of(fingerprint: str) -> str:
 def _details(machine: Machine) -> str:
     """JSON that a person can read as well."""
     address = machine.ip or machine.ipv6 or ""
-    document = {
+    document: dict[str, str | None] = {
         "machine": machine.name,
         "host": _host(),
         "user": machine.username,
@@ -117,6 +117,8 @@ def _details(machine: Machine) -> str:
         "ipv6": machine.ipv6,
         "login": f"ssh {machine.username}@{address}",
     }
+    if machine.host_key is not None:
+        document["known_hosts"] = f"{address} {machine.host_key}"
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
