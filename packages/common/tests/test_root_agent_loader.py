@@ -95,5 +95,5 @@ def test_common_names_of_the_contract_can_be_imported(root: Path) -> None:
     assert loaded.problems == ()
     assert set(loaded.actions) == {
         "ip6-route-add", "ip6-route-del", "iptables-open", "iptables-close", "generate-wallet",
-        "addressbook-save", "broker-renew", "one",
+        "addressbook-save", "broker-renew", "ping", "virt-customize", "one",
     }  # fmt: skip
