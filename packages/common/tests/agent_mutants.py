@@ -59,7 +59,7 @@ MUTANTS = (
     Mutant("secrets in the log", f"{AGENT}/action.py", '"[redacted]" if _is_secret(name) else ', "",
            f"{SERVER}::test_secret_and_long_parameters_are_not_logged"),
     Mutant("unknown parameters pass", f"{AGENT}/action.py",
-           "if unknown := sorted(set(params) - known):", "if unknown := sorted(set()):",
+           "if len(arguments) < len(params):", "if len(arguments) < 0:",
            f"{VALUES}::test_unknown_missing_and_wrong_parameters_are_named"),
     Mutant("a newline passes at the end", f"{AGENT}/values.py",
            "not re.fullmatch(cls.PATTERN, value)", 'not re.match(f"(?:{cls.PATTERN})$", value)', CALLS),

@@ -77,9 +77,6 @@ class Action:
         """
         if self.is_plain:
             return {"params": dict(params)}
-        known = {parameter.name for parameter in self.parameters}
-        if unknown := sorted(set(params) - known):
-            raise RootAgentError(f"unknown parameter {_shown(unknown[0])}")
         arguments = {}
         for parameter in self.parameters:
             if parameter.name not in params:
@@ -90,6 +87,9 @@ class Action:
                 arguments[parameter.name] = parameter.make(params[parameter.name])
             except ValueError as error:
                 raise RootAgentError(f"{parameter.name}: {error}") from None
+        if len(arguments) < len(params):
+            unknown = sorted(params.keys() - arguments.keys())
+            raise RootAgentError(f"unknown parameter {_shown(unknown[0])}")
         return arguments
 
     def lock_name(self, arguments: Mapping[str, Any]) -> str:

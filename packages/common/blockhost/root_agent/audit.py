@@ -21,6 +21,8 @@ from blockhost import paths
 from blockhost.errors import DamagedFile
 
 FIRST = "0" * 64
+#: How a value stands in the log.
+encode = json.JSONEncoder(separators=(",", ":")).encode
 ROTATE_BYTES = 32 * 1024 * 1024
 
 
@@ -54,6 +56,7 @@ class AuditLog:
         self._file = _open(path)
         lost, head = _recover(path, self._file)
         self._sequence, self._hash = head.sequence, head.hash
+        self._before = -1
         self._size = os.fstat(self._file).st_size
         if lost:
             self.append({"phase": "recovered", "lost_bytes": lost}, is_durable=True)
@@ -64,12 +67,17 @@ class AuditLog:
         Raises:
             OSError: it could not be written; the caller must not act.
         """
+        self.append_encoded(encode(entry)[1:-1], is_durable=is_durable)
+
+    def append_encoded(self, members: str, *, is_durable: bool) -> None:
+        """As `append`, with the members of the JSON object as they will stand in the line."""
         with self._guard:
             if self._size > ROTATE_BYTES:
                 self._rotate()
             sequence = self._sequence + 1
-            start = f'{{"seq":{sequence},"time":{time.time():.3f},"prev":"{self._hash}",'
-            line, digest = _sealed(start + _encode(entry)[1:-1])
+            line, digest = _sealed(
+                f'{{"seq":{sequence},"time":{time.time():.3f},"prev":"{self._hash}",{members}'
+            )
             try:
                 _write_all(self._file, line)
             except OSError:
@@ -88,12 +96,16 @@ class AuditLog:
 
     def close(self) -> None:
         os.close(self._file)
+        if self._before >= 0:
+            os.close(self._before)
 
     def _rotate(self) -> None:
         """Start a new file; the chain goes on in it, and the file before stays as `.1`."""
         os.fdatasync(self._file)
         self.path.rename(self.path.with_name(self.path.name + ".1"))
-        os.close(self._file)
+        if self._before >= 0:
+            os.close(self._before)
+        self._before = self._file  # somebody may still be about to sync it
         self._file, self._size = _open(self.path), 0
 
 
@@ -129,7 +141,6 @@ def _sealed(start: str) -> tuple[bytes, str]:
 
 
 _HASH = b',"hash":"'
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

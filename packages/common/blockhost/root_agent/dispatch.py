@@ -7,17 +7,19 @@ import os
 import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from blockhost.errors import BlockhostError, FieldError, RootAgentError
 from blockhost.fields import load_json_document
 from blockhost.framing import MAX_FRAME, Peer
 from blockhost.root_agent.action import DEFAULT_CALLERS, Action, redacted
-from blockhost.root_agent.audit import AuditLog
+from blockhost.root_agent.audit import AuditLog, encode
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+_KEYS = {"action", "params"}
 
 
 @dataclass(slots=True)
@@ -106,27 +108,27 @@ class Dispatcher:
         is_durable: bool = False,
         may_fail: bool = True,
     ) -> None:
-        entry: dict[str, Any] = {
-            "phase": phase,
-            "uid": peer.uid,
-            "pid": peer.pid,
-            "action": ascii(name[:60])[1:-1],
-        }
+        text = f'{_who(phase, peer.uid, name[:60])},"pid":{peer.pid}'
         if params is not None:
-            entry["params"] = redacted(params, self._actions.get(name))
+            text += f',"params":{encode(redacted(params, self._actions.get(name)))}'
         if error:
-            entry["error"] = error[:500]
+            text += f',"error":{encode(error[:500])}'
         try:
-            self._audit.append(entry, is_durable=is_durable)
+            self._audit.append_encoded(text, is_durable=is_durable)
         except OSError:
             if not may_fail:
                 raise
             log.exception("cannot write the audit log")
 
 
+@lru_cache(256)
+def _who(phase: str, uid: int, name: str) -> str:
+    return encode({"phase": phase, "uid": uid, "action": ascii(name)[1:-1]})[1:-1]
+
+
 def _parse(payload: bytes) -> tuple[str, dict[str, Any]]:
     document = load_json_document(payload, source="request", max_bytes=MAX_FRAME)
-    if not isinstance(document, dict) or not set(document) <= {"action", "params"}:
+    if not isinstance(document, dict) or not document.keys() <= _KEYS:
         raise RootAgentError('expected {"action": …, "params": {…}}')
     name, params = document.get("action"), document.get("params", {})
     if not isinstance(name, str) or not isinstance(params, dict):

@@ -160,9 +160,11 @@ class AgentServer:
             if not count:
                 self._drop(client)
                 return
-            if not client.data:
+            if client.data:
+                client.data += memoryview(self._buffer)[:count]
+            else:
+                client.data = self._buffer[:count]
                 client.deadline = time.monotonic() + self._limits.frame_s
-            client.data += memoryview(self._buffer)[:count]
         try:
             self._work_off(client)
         except FrameError as error:
