@@ -63,6 +63,23 @@ def test_calls_and_their_errors(agent: Agent) -> None:
     assert "a secret" not in agent.log.read_text()
 
 
+def test_refusals_cannot_flood_the_log(agent: Agent) -> None:
+    refusal = frame(b'{"action":"nothing"}')
+    sent, counted, deadline = 150, 0, time.monotonic() + 20
+    with agent.connect() as connection:
+        connection.sendall(refusal * sent)
+        assert all(answer_of(connection) for _ in range(sent))
+        while not counted:  # what was not written is counted with the first refusal of the next second
+            assert time.monotonic() < deadline
+            connection.sendall(refusal)
+            assert answer_of(connection)
+            sent += 1
+            refused = [entry for entry in agent.entries() if entry["phase"] == "refused"]
+            counted = sum(entry.get("more", 0) for entry in refused)
+    assert counted >= 50
+    assert sum(entry.get("more", 1) for entry in refused) == sent
+
+
 def test_absent_agent_is_a_connection_error(root: Path) -> None:
     with pytest.raises(RootAgentConnectionError) as error:
         root_agent.call("echo", port=1)

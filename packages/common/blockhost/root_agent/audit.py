@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from typing import Any
 
 from blockhost import paths
 from blockhost.errors import DamagedFile
+
+log = logging.getLogger(__name__)
 
 FIRST = "0" * 64
 #: How a value stands in the log.
@@ -100,7 +103,9 @@ class AuditLog:
             os.close(self._before)
 
     def _rotate(self) -> None:
-        """Start a new file; the chain goes on in it, and the file before stays as `.1`."""
+        """Start a new file; the chain goes on in it, and the file before stays as `.1`. The journal keeps
+        the head, so that what is dropped one day can be told apart from what never was."""
+        log.warning("%s goes on in a new file; its head is %d %s", self.path, self._sequence, self._hash)
         os.fdatasync(self._file)
         self.path.rename(self.path.with_name(self.path.name + ".1"))
         if self._before >= 0:

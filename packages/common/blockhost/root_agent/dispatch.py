@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pwd
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 _KEYS = {"action", "params"}
+#: Lines of the log that one account's refused frames may take in a second.
+MOST_REFUSALS = 100
 
 
 @dataclass(slots=True)
@@ -41,6 +45,8 @@ class Dispatcher:
     def __init__(self, actions: Mapping[str, Action], audit: AuditLog) -> None:
         self._actions = dict(actions)
         self._audit = audit
+        #: Refusals by account: since when, how many. Only the reading thread counts.
+        self._refused: dict[int, tuple[float, int]] = {}
         accounts = {name for action in actions.values() for name in action.callers} | set(DEFAULT_CALLERS)
         uids = {name: uid for name in accounts if (uid := _uid(name)) is not None}
         self._callers = {
@@ -64,8 +70,22 @@ class Dispatcher:
             arguments = action.build(params)
             return Call(name, action, params, arguments, peer, action.lock_name(arguments))
         except Exception as error:
-            self._note(peer, name, params, phase="refused", error=_message(error, name))
+            if self._may_note_refusal(peer.uid):
+                self._note(peer, name, params, phase="refused", error=_message(error, name))
             return _refusal(error, name)
+
+    def _may_note_refusal(self, uid: int) -> bool:
+        """Refusals have no effect; those beyond some hundred a second are counted instead, or one
+        account could push what matters out of the log."""
+        start, count = self._refused.get(uid, (0.0, 0))
+        if time.monotonic() - start >= 1:
+            if count > MOST_REFUSALS:
+                with contextlib.suppress(OSError):
+                    entry = {"phase": "refused", "uid": uid, "more": count - MOST_REFUSALS}
+                    self._audit.append(entry, is_durable=False)
+            start, count = time.monotonic(), 0
+        self._refused[uid] = start, count + 1
+        return count < MOST_REFUSALS
 
     def act(self, call: Call) -> Answer:
         """Log the call, make it, and log how it ended."""
