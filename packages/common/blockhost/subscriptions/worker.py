@@ -33,7 +33,11 @@ log = logging.getLogger(__name__)
 #: The longest way (made, owner changed, expired, …) has fewer actions than this.
 MOST_ACTIONS = 20
 
-HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
+#: The guest answers before its first start has made its keys.
+SHOW_HOST_KEY = (
+    "n=0; until cat /etc/ssh/ssh_host_ed25519_key.pub 2> /dev/null;"
+    " do n=$((n + 1)); test $n -lt 120 || exit 1; sleep 1; done"
+)
 HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
 
 
@@ -210,7 +214,7 @@ class Worker:
     def _host_key(self, name: str) -> str | None:
         """The guest's public host key. Its absence keeps nobody from a machine that works."""
         try:
-            words = self._run("guest-exec", [name, "cat", HOST_KEY_FILE]).split()
+            words = self._run("guest-exec", [name, "sh", "-c", SHOW_HOST_KEY]).split()
         except BlockhostError as error:
             log.warning("%s: its host key is not known: %s", name, error)
             return None
