@@ -172,7 +172,7 @@ def figures_are_plausible(story: Story) -> None:
     marks.append(cpu_seconds(story))
     # What the call costs whatever it asks for is shared by a hundred machines, not by three.
     fixed = marks[2] - marks[1]
-    each = (marks[1] - marks[0] - fixed) / 3 + fixed / 100
+    each = (marks[1] - marks[0] - fixed) / len(story.machines) + fixed / 100
     found = {row["name"]: row["metrics"] for row in rows}
     for machine in story.machines:
         used, (cpu, memory, disk) = found[machine.name], machine.plan
@@ -220,19 +220,22 @@ def limits_hold(story: Story) -> None:
 
     free = (count(), read(20_000), send())
     lines = story.host.do(
-        "throttle", name, "--cpu-quota", 25, "--iops-read", 8, "--bandwidth-out", 600, "--cpu-shares", 512
+        "throttle", name, "--cpu-quota", 5, "--iops-read", 8, "--bandwidth-out", 150, "--cpu-shares", 512
     )
     assert len(lines.splitlines()) == 4
-    slow = (count(), read(40_000), send())
+    slow = (count(), 0.0, 0.0)
+    story.host.do("throttle", name, "--cpu-quota", 0)  # or it would slow down the others' measurements
+    slow = (slow[0], read(40_000), send())
     story.host.do("throttle", name, "--reset")
     again = (count(), read(60_000), send())
-    story.tell(f"throttle: counts {free[0]}, {slow[0]}, {again[0]} in 3 s free, at 25 %, after --reset")
+    story.tell(f"throttle: counts {free[0]}, {slow[0]}, {again[0]} in 3 s free, at 5 %, after --reset")
     story.tell(f"throttle: 40 reads in {free[1]:.1f}, {slow[1]:.1f}, {again[1]:.1f} s, at 8 a second between")
-    story.tell(f"throttle: 600 kB out in {free[2]:.1f}, {slow[2]:.1f}, {again[2]:.1f} s, at 600 kbps between")
-    assert slow[0] < 0.6 * free[0]
-    assert again[0] > 1.5 * slow[0]
-    assert slow[1] > 3 > again[1]
-    assert slow[2] > 6
+    story.tell(f"throttle: 600 kB out in {free[2]:.1f}, {slow[2]:.1f}, {again[2]:.1f} s, at 150 kbps between")
+    # Other work on this machine slows all of them; the limits are far below what is left.
+    assert slow[0] < 0.5 * min(free[0], again[0])
+    assert slow[1] > 3.5
+    assert slow[1] > 1.5 * max(free[1], again[1])
+    assert slow[2] > 25  # 600 kB are 32 s
     assert slow[2] > 1.5 * again[2]
 
 

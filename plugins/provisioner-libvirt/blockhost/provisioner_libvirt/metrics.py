@@ -25,10 +25,12 @@ MB = 1024 * 1024
 LEAST_S = 0.5
 #: A sample older than this says nothing about now.
 OLDEST_S = 300.0
-#: How long one guest may take for one answer, and in how many groups they are asked side by side.
+#: How long one guest may take for one answer; how many are asked one after the other, and in how many
+#: groups side by side.
 GUEST_S = 2
-GROUPS = 8
+GROUP, GROUPS = 12, 8
 ALL_S = 20.0
+FIRST_PAUSE_S = 0.1
 #: libvirt's numbers for the states of a domain (virDomainState).
 STATES = ("no state", "running", "blocked", "paused", "in shutdown", "shut off", "crashed", "pmsuspended")
 #: Seconds since the guest's start; its established TCP connections.
@@ -116,7 +118,8 @@ def ask_guests(names: Iterable[str]) -> dict[str, Told]:
     A group is asked by one program each time, since starting one for each guest costs more than asking.
     """
     ordered = sorted(names, key=lambda name: (name in _silent, name))
-    groups = [group for number in range(GROUPS) if (group := ordered[number::GROUPS])]
+    count = min(GROUPS, -(-len(ordered) // GROUP))
+    groups = [ordered[number::count] for number in range(count)]
     found: dict[str, Told] = {}
     if groups:
         pool = ThreadPoolExecutor(len(groups), thread_name_prefix="guest")
@@ -138,7 +141,7 @@ def _ask_group(names: Sequence[str]) -> dict[str, Told]:
     pids = {name: pid for name, answers in started.items() if (pid := _pid(answers)) is not None}
     systems = guest.ask_many({name: [{"execute": "guest-get-fsinfo"}] for name in pids}, timeout_s=GUEST_S)
     texts: dict[str, str] = {}
-    deadline = time.monotonic() + GUEST_S
+    pause, deadline = FIRST_PAUSE_S, time.monotonic() + GUEST_S
     while (left := {name: pid for name, pid in pids.items() if name not in texts}) and (
         time.monotonic() < deadline
     ):
@@ -148,7 +151,8 @@ def _ask_group(names: Sequence[str]) -> dict[str, Told]:
             if ended is None or ended.code is not None:
                 texts[name] = "" if ended is None else ended.stdout.decode("ascii", "replace")
         if len(texts) < len(pids):
-            time.sleep(0.1)
+            time.sleep(pause)  # each look starts a program: rather a few
+            pause *= 2
     return {name: _told(texts.get(name, ""), systems.get(name, [])) for name in pids}
 
 
