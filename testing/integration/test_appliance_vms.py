@@ -15,7 +15,7 @@ import pytest
 from testing.integration.nspawn import Appliance
 from testing.integration.test_appliance_setup import apply, boot
 
-pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(1200)]
 
 OWNER = "SHA256:" + "a" * 43
 #: What a container has not, and a machine has: a writable /sys (file system and mount are both
