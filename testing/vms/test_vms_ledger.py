@@ -194,8 +194,6 @@ def only_the_owner_reads_and_logs_in(till: Till) -> None:
         details = till.details(number)
         assert details["machine"] == f"blockhost-{number:03}"
         till.host.wait_for_ssh(details["ip"], key, user=details["user"])
-        served = till.host.libvirt.run(["ssh-keyscan", "-t", "ed25519", details["ip"]], timeout=120)
-        assert details["known_hosts"] in served.splitlines()
         for other, foreign in till.keys.items():
             if other == number:
                 continue
