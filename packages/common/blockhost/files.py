@@ -51,6 +51,28 @@ def write_atomic(
         os.fsync(directory)
 
 
+def create_once(path: Path, *, mode: int, ids: tuple[int, int] = (-1, -1)) -> bool:
+    """Make an empty file, with its mode and owner from the first instant on, unless there is a file.
+
+    False: there was one, and it is as it was. `ids` are numbers for chown.
+
+    Raises:
+        OSError: nothing was changed.
+    """
+    with _directory(path.parent) as directory:
+        temporary = f".{path.name}.{secrets.token_hex(6)}"
+        try:
+            _write_new(temporary, b"", mode, ids, directory)
+            os.link(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+        os.fsync(directory)
+    return True
+
+
 def write_json(
     path: Path, value: object, *, mode: int, owner: str | None = None, group: str | None = None
 ) -> None:

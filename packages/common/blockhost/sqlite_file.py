@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from blockhost.errors import BlockhostError, DamagedFile
+from blockhost.files import create_once
 
 #: How long a writer waits for others; a transaction here takes milliseconds.
 BUSY_S = 30.0
@@ -243,17 +244,11 @@ def _make(path: Path) -> None:
     """An empty file that only its folder's owner and group may read, whatever the umask."""
     try:
         folder = path.parent.stat()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE & 0o600)
-    except FileExistsError:
-        return
+        # Root works for the services here.
+        ids = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (-1, -1)
+        create_once(path, mode=MODE, ids=ids)
     except OSError as error:
         raise BlockhostError(f"{path}: {error.strerror}", hint="Has the setup been completed?") from error
-    try:
-        if os.geteuid() == 0:  # root works for the services here
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
-        os.fchmod(descriptor, MODE)
-    finally:
-        os.close(descriptor)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from blockhost import config, config_files
 from blockhost.config_files import HTTPS, TABLE, update_config, write_config
 from blockhost.errors import ConfigError, DamagedFile
-from blockhost.files import make_dir, read_json, read_sealed, remove, write_atomic, write_sealed
+from blockhost.files import create_once, make_dir, read_json, read_sealed, remove, write_atomic, write_sealed
 from blockhost.secret import Redactor, Secret
 
 
@@ -184,3 +185,25 @@ def test_secret_does_not_leak_by_itself() -> None:
 def test_redactor_removes_whole_values_and_lines_of_them() -> None:
     redactor = Redactor([Secret("-----BEGIN-----\nAAAABBBB\n-----END-----"), "abc"])
     assert redactor.redact("x AAAABBBB y abc") == "x [redacted] y abc"
+
+
+def test_file_is_created_once_and_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "vms.db"
+    before = os.umask(0o077)
+    try:
+        assert create_once(path, mode=0o640)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.write_text("kept")
+    assert not create_once(path, mode=0o600)
+    assert path.read_text() == "kept"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["vms.db"]
+
+
+def test_file_of_many_creators_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "vms.db"
+    with ThreadPoolExecutor(16) as pool:
+        made = [*pool.map(lambda _: create_once(path, mode=0o640), range(64))]
+    assert made.count(True) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["vms.db"]

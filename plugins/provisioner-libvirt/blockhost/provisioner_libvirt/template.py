@@ -65,6 +65,8 @@ def _take(image: Path, checksum: str, progress: Progress, *, carried: str) -> st
     if not pool or not directory:
         raise ConfigError("db.yaml", "$.storage_pool", "missing")
     volume = f"{PREFIX}{checksum[:12]}.qcow2"
+    # libvirt knows what it has looked at: an import that died behind its copy is not made twice.
+    virsh("pool-refresh", "--pool", pool)
     if not has_volume(pool, volume):
         progress(0.95, "copying the image into the pool")
         _copy(image, paths.at(directory) / volume)
