@@ -25,6 +25,9 @@ def _tell(outcome: Outcome, number: int, total: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crash", description=__doc__)
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N points (default: all)")
+    parser.add_argument(
+        "--only", default="", metavar="TARGET", help="only points of this target: step:network"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="follow every run to its end")
     parser.add_argument("--plant", default="", choices=("", "record-before-effect"), help="a defect to find")
@@ -32,7 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the machines are closed
     started = time.monotonic()
     total, outcomes = kill_everywhere(
-        options.sample, options.jobs, plant=options.plant, full=options.full, tell=_tell
+        options.sample,
+        options.jobs,
+        plant=options.plant,
+        full=options.full,
+        only=options.only,
+        tell=_tell,
     )
     broken = [outcome for outcome in outcomes if outcome.complaints]
     killed = sum(outcome.killed for outcome in outcomes)
