@@ -58,6 +58,7 @@ iputils-arping|network tests
 libvirt-daemon-system|tests of the libvirt provisioner
 libvirt-clients|tests of the libvirt provisioner
 openssh-client|the engine's signatures, SSH in VM tests
+age|sealed connection details are opened by another program
 openssl|certificates in tests
 avahi-utils|tests of the .local name
 chromium|browser tests
