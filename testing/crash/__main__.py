@@ -25,9 +25,7 @@ def _tell(outcome: Outcome, number: int, total: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crash", description=__doc__)
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N points (default: all)")
-    parser.add_argument(
-        "--only", default="", metavar="TARGET", help="only points of this target"
-    )
+    parser.add_argument("--only", default="", metavar="TARGET", help="only points of this target")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="follow every run to its end")
     parser.add_argument("--plant", default="", choices=("", "record-before-effect"), help="a defect to find")
