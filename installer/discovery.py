@@ -143,12 +143,12 @@ def _load(kind: PluginKind, manifest: Manifest) -> Plugin | PluginProblem:
             (f"{manifest.wizard_module} cannot be imported: {type(error).__name__}: {error}",),
             hint,
         )
-    if fault := _blueprint_fault(kind, manifest, checked.blueprint):
+    if fault := blueprint_fault(kind, manifest, checked.blueprint):
         return PluginProblem(kind, manifest.name, (fault,), hint)
     return Plugin(kind, manifest, checked)
 
 
-def _blueprint_fault(kind: PluginKind, manifest: Manifest, blueprint: Any) -> str:
+def blueprint_fault(kind: PluginKind, manifest: Manifest, blueprint: Any) -> str:
     """The blueprint's name is fixed: url_for in templates and other plugins relies on it."""
     expected = f"{kind}_{manifest.name}"
     accepted = {expected, expected.replace("-", "_")}

@@ -31,8 +31,9 @@ from blockhost import manifest as manifests  # noqa: E402
 from blockhost.errors import BlockhostError  # noqa: E402
 from blockhost.manifest import EngineManifest, ProvisionerManifest  # noqa: E402
 from blockhost.pipeline.step import Step  # noqa: E402
-from blockhost.plugin_api import as_steps, as_wizard_module  # noqa: E402
+from blockhost.plugin_api import PluginKind, as_steps, as_wizard_module  # noqa: E402
 from blockhost.root_agent.loader import load_actions  # noqa: E402
+from installer.discovery import blueprint_fault  # noqa: E402
 
 Manifest = EngineManifest | ProvisionerManifest
 #: What an engine's package must bring, by contract; a provisioner names its commands itself.
@@ -121,12 +122,11 @@ def returned_steps(wizard: Any, export: str) -> tuple[Step, ...]:
     return as_steps(getattr(wizard, export)(), owner=export)
 
 
-def page_faults(kind: str, manifest: Manifest, wizard: Any) -> list[str]:
+def page_faults(kind: PluginKind, manifest: Manifest, wizard: Any) -> list[str]:
     """The blueprint's name, and the templates that pages and summary are made of."""
-    faults = []
-    blueprint, expected = wizard.blueprint, f"{kind}_{manifest.name}"
-    if blueprint.name.replace("-", "_") != expected.replace("-", "_"):
-        faults.append(f"the blueprint is called {blueprint.name!r}, expected {expected!r}")
+    blueprint = wizard.blueprint
+    fault = blueprint_fault(kind, manifest, blueprint)
+    faults = [fault] if fault else []
     loader: Any = getattr(blueprint, "jinja_loader", None)
     names = loader.list_templates() if loader else []
     summary = wizard.get_summary_template()

@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from testing.fixtures.control_groups import remove_group
+
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ROOT / "build/nspawn/machines"
 CGROUP_TREES = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup"))
@@ -186,7 +188,7 @@ class Appliance:
             self._nspawn.wait()
             self._nspawn, self._init = None, 0
         for group in self._cgroups(make=False):
-            _remove_cgroup(group)
+            remove_group(group)
 
     def keep(self, target: Path) -> list[Path]:
         """Shut down and save what changed in `target`; the layers to boot from later."""
@@ -351,21 +353,8 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _remove_cgroup(group: Path) -> None:
-    """Empty groups can be removed, deepest first; what was just killed may take a moment."""
-    deadline = time.monotonic() + 10
-    while group.exists() and time.monotonic() < deadline:
-        for path in sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        if group.exists():
-            time.sleep(0.02)
-
-
 def main() -> int:
-    """`python3 testing/integration/nspawn.py ROOTFS [COMMAND…]`: boot it, run a command (or a shell)."""
+    """`python3 -m testing.integration.nspawn ROOTFS [COMMAND…]`: boot it, run a command (or a shell)."""
     with Appliance.boot(Path(sys.argv[1]).resolve()) as machine:
         return subprocess.call([*machine._enter(), *(sys.argv[2:] or ["bash"])])
 

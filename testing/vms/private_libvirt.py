@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from testing.fixtures.control_groups import remove_group
+
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = os.pathsep.join(
     str(ROOT / part) for part in ("packages/common", "plugins/engine-local", "plugins/provisioner-libvirt")
@@ -233,19 +235,6 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
         for child in children.read_text().split():
             os.kill(int(child), number)
     process.wait(30)
-
-
-def remove_group(group: Path) -> None:
-    """Empty control groups can be removed, deepest first; what was just killed may take a moment."""
-    deadline = time.monotonic() + 10
-    while group.exists() and time.monotonic() < deadline:
-        for path in sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        if group.exists():
-            time.sleep(0.02)
 
 
 def answers_on(path: Path) -> bool:

@@ -147,16 +147,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(root: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = cli.main(list(words))
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+def run(root: Path, runs: Callable[..., Run]) -> Run:
+    return runs(cli.main)
 
 
 def test_command_before_setup_makes_nothing(run: Run, root: Path) -> None:

@@ -26,17 +26,8 @@ def host(root: Path) -> Path:
 
 
 @pytest.fixture
-def run(host: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            code = cli.main(list(words))
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return call
+def run(host: Path, runs: Callable[..., Run]) -> Run:
+    return runs(cli.main)
 
 
 @pytest.fixture

@@ -8,18 +8,16 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testing.vms.private_libvirt import PrivateLibvirt, end, is_possible
+from testing.vms.private_libvirt import PrivateLibvirt, answers_on, end, is_possible, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FAKES = REPOSITORY / "testing/fakes/bin"
@@ -128,7 +126,7 @@ def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         env={**os.environ, "PYTHONPATH": path},
     )
     try:
-        wait_until(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process)
+        wait_for(lambda: answers_on(root / "run/blockhost/root-agent.sock"), process, "the root agent")
         yield process
     finally:
         if os.environ.get("TEST_INSIDE"):
@@ -136,23 +134,6 @@ def running_agent(root: Path) -> Iterator[subprocess.Popen[bytes]]:
         else:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
-
-
-def answers_on(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert process.poll() is None, f"it ended with {process.returncode}"
-        assert time.monotonic() < deadline, "it did not get ready"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

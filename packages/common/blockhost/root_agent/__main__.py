@@ -7,11 +7,11 @@ import grp
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from blockhost import service_state
 from blockhost.errors import BlockhostError
 from blockhost.root_agent import socket_path
 from blockhost.root_agent.audit import AuditLog, log_path
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     log.info("%d actions on %s", len(loaded.actions), options.socket)
-    _tell_systemd("READY=1")
+    service_state.tell(service_state.READY)
     try:
         server.run()
     finally:
@@ -63,16 +63,6 @@ def _group() -> str | None:
         return grp.getgrnam("blockhost").gr_name
     except KeyError:
         return None
-
-
-def _tell_systemd(message: str) -> None:
-    """sd_notify(3), so that what needs the agent starts when it listens."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-        notify.connect("\0" + address[1:] if address.startswith("@") else address)
-        notify.send(message.encode())
 
 
 if __name__ == "__main__":
