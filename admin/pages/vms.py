@@ -10,7 +10,7 @@ from flask import Blueprint, abort, current_app, make_response, redirect, render
 from admin import guard
 from admin.guard import Reply
 from admin.vms.actions import VERBS, ActionFailed, Actions, Busy
-from admin.vms.inventory import Inventory
+from admin.vms.inventory import CHARTS, Inventory
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 
@@ -58,9 +58,25 @@ def machines() -> list[dict[str, Any]]:
     inventory: Inventory = current_app.extensions["inventory"]
     running, failed = _actions().running(), _actions().failed()
     return [
-        {**machine, "busy": running.get(machine["name"], ""), "problem": failed.get(machine["name"], "")}
+        {
+            **machine,
+            "busy": running.get(machine["name"], ""),
+            "problem": failed.get(machine["name"], ""),
+            "shown": shown(machine["metrics"] or {}),
+            "charts": {name: points(machine["history"].get(name, [])) for name, _used, _whole in CHARTS},
+        }
         for machine in inventory.machines()
     ]
+
+
+def shown(metrics: dict[str, Any]) -> dict[str, str]:
+    """The figures as the page writes them, by field; its script puts the same texts there."""
+    return {
+        "cpu": figure(metrics.get("cpu_percent"), "%"),
+        "memory": figure(metrics.get("memory_used_mb"), "MB"),
+        "rx": rate(metrics.get("net_rx_bytes_sec")),
+        "tx": rate(metrics.get("net_tx_bytes_sec")),
+    }
 
 
 def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
@@ -73,9 +89,6 @@ def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
     html = render_template(
         "vms.html",
         machines=found,
-        points=points,
-        figure=figure,
-        rate=rate,
         width=CHART_WIDTH,
         height=CHART_HEIGHT,
         problem=problem,

@@ -4,31 +4,12 @@
 const PERIOD_MS = 5000;
 const machines = document.getElementById("machines");
 const stale = document.getElementById("stale");
-const SLOTS = 60;
 
 function field(card, name) {
   return card.querySelector(`[data-field="${name}"]`);
 }
 
-function figure(value, unit) {
-  return typeof value === "number" && value >= 0 ? `${value} ${unit}` : "–";
-}
-
-function rate(value) {
-  return typeof value === "number" ? figure(Math.round(value / 100) / 10, "kB/s") : "–";
-}
-
-function points(values, box) {
-  const step = box.width / (SLOTS - 1);
-  const first = SLOTS - values.length;
-  return values
-    .map((value, index) => (value === null ? "" : `${((first + index) * step).toFixed(1)},${(box.height * (1 - value / 100)).toFixed(1)}`))
-    .filter((point) => point)
-    .join(" ");
-}
-
 function update(card, machine) {
-  const metrics = machine.metrics || {};
   const status = field(card, "status");
   status.textContent = machine.status;
   status.dataset.status = machine.status;
@@ -39,13 +20,10 @@ function update(card, machine) {
   problem.hidden = !machine.problem;
   problem.textContent = machine.problem;
   if (machine.expires_at) field(card, "expires").textContent = machine.expires_at;
-  field(card, "cpu").textContent = figure(metrics.cpu_percent, "%");
-  field(card, "memory").textContent = figure(metrics.memory_used_mb, "MB");
-  field(card, "rx").textContent = rate(metrics.net_rx_bytes_sec);
-  field(card, "tx").textContent = rate(metrics.net_tx_bytes_sec);
-  for (const chart of card.querySelectorAll("[data-chart]")) {
-    const values = machine.history[chart.dataset.chart] || [];
-    chart.firstElementChild.setAttribute("points", points(values, chart.viewBox.baseVal));
+  // Texts and lines as the page itself was made of: there is one way to write a figure.
+  for (const [name, text] of Object.entries(machine.shown)) field(card, name).textContent = text;
+  for (const [name, points] of Object.entries(machine.charts)) {
+    card.querySelector(`[data-chart="${name}"] polyline`).setAttribute("points", points);
   }
   for (const button of card.querySelectorAll("form button")) button.disabled = Boolean(machine.busy);
 }
