@@ -13,18 +13,19 @@ import os
 import sys
 from collections.abc import Sequence
 
+from blockhost import command_line
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 from installer.answers import AnswersFileError
 from installer.setup_cli import commands
 from installer.setup_cli.output import Terminal
-from installer.setup_cli.place import version
 
 OK, FAILED, USAGE, STILL_GOING, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; expected errors go to stderr, never a traceback."""
+    command_line.undo_on_interrupt()
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING, format="%(message)s")
     terminal = Terminal(format=options.format, quiet=options.quiet)
@@ -50,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="blockhost-setup",
-        description=_("Set up a BlockHost appliance from an answers file, or look at a setup."),
+    parser = command_line.parser(
+        "blockhost-setup",
+        _("Set up a BlockHost appliance from an answers file, or look at a setup."),
         epilog=_("Exit codes: 0 success, 1 refused or failed, 2 usage, 3 still going, 130 interrupted."),
+        package="blockhost-installer",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help=_("show the version and exit"))
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--format", choices=("text", "json", "yaml"), default="text", help=_("of the result"))
     common.add_argument("-q", "--quiet", action="store_true", help=_("say only the result and errors"))
@@ -64,11 +65,3 @@ def _parser() -> argparse.ArgumentParser:
     for module in commands.ALL:
         module.add_to(subparsers, common)
     return parser
-
-
-class _Version(argparse.Action):
-    """`--version`, found out only when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_args: object, **_kwargs: object) -> None:
-        sys.stdout.write(f"blockhost-setup {version()}\n")
-        parser.exit()

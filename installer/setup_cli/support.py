@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from blockhost import command, config_files, paths
+from blockhost.command_line import installed_version
 from blockhost.errors import BlockhostError
 from blockhost.files import write_atomic
 from blockhost.secret import Redactor
 from installer.answers import is_placeholder
-from installer.setup_cli.place import version
 from installer.vault import Vault
 
 GAPS = "left-out.txt"
@@ -30,7 +30,8 @@ MAX_FILE = 512 * 1024
 
 UNITS = (
     "blockhost-firstboot", "blockhost-wizard", "blockhost-worker", "blockhost-console@tty1",
-    "blockhost-root-agent", "blockhost-admin", "nginx",
+    "blockhost-root-agent", "blockhost-firewall", "blockhost-admin", "blockhost-monitor", "blockhost-vm-gc",
+    "libvirtd", "nginx",
 )  # fmt: skip
 
 COMMANDS: dict[str, list[str]] = {
@@ -75,7 +76,7 @@ def collect() -> dict[str, bytes]:
     """The members of a bundle, redacted; GAPS lists what could not be had."""
     gaps: list[str] = []
     redactor = Redactor(_known_secrets(gaps))
-    members = {"version.txt": f"blockhost-setup {version()}\n".encode()}
+    members = {"version.txt": f"blockhost-setup {installed_version('blockhost-installer')}\n".encode()}
     for pattern, folder in FILES.items():
         for path in _matching(pattern, gaps):
             name = f"{folder}/{path.name}" if "**" not in pattern else f"{folder}/{_below(path, pattern)}"

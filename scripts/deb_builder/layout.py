@@ -83,10 +83,19 @@ def _copy(root: Path, source: str, target: Path, recipe: Recipe) -> None:
 
 
 def _launcher(function: str, recipe: Recipe) -> str:
-    """Two lines. `-I`: neither the caller's folder nor PYTHONPATH decides what root runs."""
+    """`-I`: neither the caller's folder nor PYTHONPATH decides what root runs.
+
+    Ctrl-C while the imports still run ends it without a traceback, unless nohup(1) or `&` said otherwise.
+    """
     module, _, name = function.partition(":")
-    path = f'sys.path.append("{recipe.python_private}"); ' if recipe.python_private else ""
-    return f"#!/usr/bin/python3 -I\nimport sys; {path}from {module} import {name}; sys.exit({name}())\n"
+    path = f'sys.path.append("{recipe.python_private}")\n' if recipe.python_private else ""
+    return (
+        "#!/usr/bin/python3 -I\n"
+        "import signal, sys\n"
+        "signal.getsignal(2) is signal.SIG_IGN or signal.signal(2, signal.SIG_DFL)\n"
+        f"{path}from {module} import {name}\n"
+        f"sys.exit({name}())\n"
+    )
 
 
 def _catalogs(root: Path, recipe: Recipe, stage: Path) -> None:

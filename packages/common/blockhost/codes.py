@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 #: No 0, 1, I, L, O: nothing that a person could misread on a console.
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 8
+LONGEST = 64  # nobody types more
 SHORTEST = 6
 TTL_S = 4 * 3600
 MAX_ATTEMPTS = 10
@@ -84,10 +85,12 @@ def issue(*, length: int = LENGTH, ttl_s: int = TTL_S) -> Code:
     """Make and store a fresh code; the one before is void.
 
     Raises:
-        CodeError: the length is too short, or the file cannot be written.
+        CodeError: the length is too short or too long, or the file cannot be written.
     """
     if length < SHORTEST:
         raise CodeError(f"a code of {length} symbols is too easy to guess; at least {SHORTEST} are needed")
+    if length > LONGEST:
+        raise CodeError(f"a code of {length} symbols is too long to type; at most {LONGEST} are useful")
     now = boot_clock.seconds()
     with _locked():
         code = Code(

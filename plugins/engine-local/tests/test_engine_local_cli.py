@@ -77,7 +77,7 @@ def test_help_and_version(run, name):
     assert f"usage: {name}" in out
     code, out, _err = run(name, "--version")
     assert code == 0
-    assert re.fullmatch(rf"{name} \(blockhost engine-local\) \d+\.\d+\.\d+\n", out)
+    assert re.fullmatch(rf"{name} \(BlockHost\) \S+\n", out)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

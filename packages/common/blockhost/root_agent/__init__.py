@@ -19,6 +19,9 @@ __all__ = [
 ]
 
 
+_LOOK = "Is it running? systemctl status blockhost-root-agent"
+
+
 def socket_path() -> Any:
     """Where the agent listens."""
     return paths.run_dir() / "root-agent.sock"
@@ -35,10 +38,14 @@ def call(action: str, timeout: float = 300, **params: Any) -> dict[str, Any]:
     try:
         answer = framing.call(socket_path(), {"action": action, "params": params}, timeout=timeout)
     except FrameError as error:
-        raise RootAgentConnectionError(f"root agent: {error}") from error
+        raise RootAgentConnectionError(f"root agent: {error}", hint=_LOOK) from error
+    except PermissionError as error:
+        raise RootAgentConnectionError(
+            "this account may not talk to the root agent", hint="Run it as root or as the user blockhost."
+        ) from error
     except OSError as error:
         raise RootAgentConnectionError(
-            f"root agent: {error.strerror or error}", hint="systemctl status blockhost-root-agent"
+            f"the root agent does not answer on {socket_path()}: {error.strerror or error}", hint=_LOOK
         ) from error
     if answer.get("ok") is not True:
         raise RootAgentError(str(answer.get("error", "refused")), hint=str(answer.get("hint", "")))

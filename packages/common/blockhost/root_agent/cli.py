@@ -9,49 +9,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blockhost import command_line
 from blockhost.errors import BlockhostError
 from blockhost.root_agent import call
 from blockhost.root_agent.action import Action
 from blockhost.root_agent.audit import log_path, verify
 from blockhost.root_agent.loader import load_actions
 
+PROGRAM = "blockhost-agent"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0: done; 1: refused, failed, or the log is damaged; 2: usage."""
     options = _parser().parse_args(argv)
-    try:
-        return int(options.run(options))
-    except (BlockhostError, OSError) as error:
-        print(f"blockhost-agent: {error}", file=sys.stderr)
-        if hint := getattr(error, "hint", ""):
-            print(f"  {hint}", file=sys.stderr)
-        return 1
+    return command_line.ended(PROGRAM, lambda: int(options.run(options)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="blockhost-agent", description="Call the root agent by hand, and check its log."
-    )
+    parser = command_line.parser(PROGRAM, "Call the root agent by hand, and check its log.")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     one = verbs.add_parser(
         "call",
         help="run one action",
         epilog="`blockhost-agent list` says what there is.",
     )
-    one.add_argument("action")
+    one.add_argument("action", help="its name, such as iptables-open")
     one.add_argument("params", nargs="*", metavar="key=value", help="a value is JSON, or else a string")
-    one.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
-    one.add_argument("--format", choices=("json", "text"), default="json", help="of the answer")
+    one.add_argument(
+        "--timeout", type=float, default=300.0, metavar="SECONDS", help="give up waiting after (300)"
+    )
+    command_line.add_format(one, default="json", other="text")
     one.set_defaults(run=_call)
     every = verbs.add_parser("list", help="the actions with their parameters")
-    every.add_argument("--format", choices=("json", "text"), default="text")
+    command_line.add_format(every)
     every.set_defaults(run=_list)
     log = verbs.add_parser("log", help="the agent's hash-chained log").add_subparsers(
         required=True, metavar="COMMAND"
     )
     check = log.add_parser("verify", help="follow the chain")
     check.add_argument("--head", default="", metavar="HASH", help="a head noted earlier: finds a cut-off end")
-    check.add_argument("--file", type=Path, default=None, metavar="PATH")
+    check.add_argument("--file", type=Path, metavar="PATH", help="another log than the agent's")
     check.set_defaults(run=_verify)
     return parser
 

@@ -6,11 +6,10 @@ import argparse
 import contextlib
 import datetime
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from blockhost.errors import BlockhostError
+from blockhost import command_line
 from blockhost.subscriptions.decision import vm_name
 from blockhost.subscriptions.jobs import Job, JobStatus, JobStore
 
@@ -20,37 +19,33 @@ PROGRAM = "blockhost-subscriptions"
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0: done; 1: refused or failed; 2: usage."""
     options = _parser().parse_args(argv)
-    try:
-        with contextlib.closing(JobStore(create=False)) as jobs:
-            options.run(jobs, options)
-    except BlockhostError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
-        return 1
-    return 0
+    return command_line.ended(PROGRAM, lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    with contextlib.closing(JobStore(create=False)) as jobs:
+        options.run(jobs, options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="The monitor's jobs: one for each subscription. A job that failed too often is parked.",
-        allow_abbrev=False,
+    parser = command_line.parser(
+        PROGRAM,
+        "The monitor's jobs: one for each subscription. A job that failed too often is parked.",
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = verbs.add_parser("list", help="all jobs; the parked ones need you")
-    listing.add_argument("--status", choices=[status.value for status in JobStatus])
+    listing.add_argument("--status", choices=[status.value for status in JobStatus], help="only those")
     show = verbs.add_parser("show", help="everything about one job")
-    show.add_argument("number", type=_number, metavar="ID")
+    show.add_argument("number", type=_number, metavar="ID", help="number of the subscription")
     for command, action in ((listing, _list), (show, _show)):
-        command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+        command_line.add_format(command)
         command.set_defaults(run=action)
     for verb, action, purpose in (
         ("retry", _retry, "work on it now; a machine that was destroyed is made again"),
         ("drop", _drop, "leave it as it is, until something about the subscription changes"),
     ):
         command = verbs.add_parser(verb, help=purpose)
-        command.add_argument("number", type=_number, metavar="ID")
+        command.add_argument("number", type=_number, metavar="ID", help="number of the subscription")
         command.set_defaults(run=action)
     return parser
 

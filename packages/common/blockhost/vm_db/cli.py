@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from blockhost import command_line
 from blockhost.errors import BlockhostError
 from blockhost.fields import load_json_document
 from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
@@ -22,52 +22,39 @@ PROGRAM = "blockhost-vmdb"
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0: done; 1: refused or failed; 2: usage."""
     options = _parser().parse_args(argv)
-    try:
-        with contextlib.closing(get_database(create=False)) as database:
-            options.run(database, options)
-        sys.stdout.flush()
-    except BlockhostError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader has gone; Python would complain once more while shutting down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print(f"{PROGRAM}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+    return command_line.ended(PROGRAM, lambda: _work(options))
+
+
+def _work(options: argparse.Namespace) -> None:
+    with contextlib.closing(get_database(create=False)) as database:
+        options.run(database, options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="The database of virtual machines.", allow_abbrev=False
-    )
+    parser = command_line.parser(PROGRAM, "The database of virtual machines.")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     one = verbs.add_parser("get-vm", help="everything about one machine, destroyed ones included")
-    one.add_argument("name")
-    one.add_argument("--format", choices=("text", "json"), default="json", help="default: json")
+    one.add_argument("name", help="name of the machine")
+    command_line.add_format(one, default="json", other="text")
     one.set_defaults(run=_get)
     listing = verbs.add_parser("list", help="all machines")
-    listing.add_argument("--status", choices=[status.value for status in Status])
-    listing.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    listing.add_argument("--status", choices=[status.value for status in Status], help="only those")
+    command_line.add_format(listing)
     listing.set_defaults(run=_list)
     extend = verbs.add_parser("extend-expiry", help="let a machine live longer")
-    extend.add_argument("name")
-    extend.add_argument("days", type=_days)
+    extend.add_argument("name", help="name of the machine")
+    extend.add_argument("days", type=_days, help="how many, from its expiry or from now")
     extend.set_defaults(run=_extend)
     update = verbs.add_parser(
         "update-fields",
         help="correct fields of a record",
         description=f"Fields that can be set: {', '.join(CHANGEABLE)}.",
     )
-    update.add_argument("name")
+    update.add_argument("name", help="name of the machine")
     update.add_argument("--fields", required=True, metavar="JSON", help='such as \'{"purpose": "mail"}\'')
     update.set_defaults(run=_update)
     minted = verbs.add_parser("mark-nft-minted", help="note that a machine's credential exists")
-    minted.add_argument("name")
+    minted.add_argument("name", help="name of the machine")
     minted.add_argument("token_id", type=_token, nargs="?", help="its number, if it is not noted yet")
     minted.set_defaults(run=_minted)
     verbs.add_parser("export", help="print everything as JSON").set_defaults(run=_export)

@@ -9,9 +9,6 @@
 | coins                       | none                                                      |
 """
 
-VERSION = "0.1.0"
-"""Of the engine; equal to `engine.json`, which a test holds."""
-
 STEP_ID = "local"
 """The engine's name, and so its page's."""
 

@@ -40,7 +40,7 @@ def _template(_: CheckContext) -> Finding:
 
 def _database(_: CheckContext) -> Finding:
     try:
-        database = get_database()
+        database = get_database(create=False)
     except BlockhostError as error:
         return Finding(False, str(error))
     try:

@@ -75,7 +75,7 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
         BlockhostError: it could not be made; nothing of it is left.
     """
     settings = load_settings()
-    database = database or get_database()
+    database = database or get_database(create=False)
     with exclusive(wish.name), ExitStack() as undo:
         made = made_before(wish, database)
         if made is not None:

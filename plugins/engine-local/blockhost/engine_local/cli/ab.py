@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from blockhost import command_line
 from blockhost.config_files import ADDRESSBOOK, read_config
 from blockhost.engine_local.cli import arguments, program
 from blockhost.errors import BlockhostError, ConfigError
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("address", type=arguments.address, metavar="SHA256:…")
         command.set_defaults(action=action)
     lister = verbs.add_parser("list", help=_("print the book"))
-    program.add_format(lister)
+    command_line.add_format(lister)
     lister.set_defaults(action=_list)
     return made
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from blockhost import command_line
 from blockhost.engine_local import encryption, sshsig
 from blockhost.engine_local.cli import program
 from blockhost.errors import BlockhostError
@@ -82,7 +83,7 @@ def _inputs(words: argparse.Namespace) -> tuple[str, str]:
 
 
 def _no_chain(verb: str) -> int:
-    return program.complain(
+    return command_line.complain(
         f"bhcrypt {verb}",
         _("this host runs without a chain: the local engine has no such keys"),
         _("Identities here are SSH keys: `ssh-keygen -t ed25519`, `ssh-keygen -lf FILE`."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from blockhost import command_line
 from blockhost.engine_local import identity
 from blockhost.engine_local.cli import arguments, program
 from blockhost.engine_local.ledger import credentials, open_ledger
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(made: argparse.ArgumentParser, words: argparse.Namespace) -> int:
     if words.first == "contract":
-        return program.complain("is", _("no: this host runs without a chain, so there are no contracts"))
+        return command_line.complain("is", _("no: this host runs without a chain, so there are no contracts"))
     pair = (words.first, words.second)
     owner = next((word for word in pair if identity.is_address(word)), None)
     token = next((word for word in pair if arguments.is_number(word)), None)
@@ -36,4 +37,4 @@ def _answer(made: argparse.ArgumentParser, words: argparse.Namespace) -> int:
         try:
             return 0 if credentials.get(book, int(token)).owner == owner else 1
         except BlockhostError as error:
-            return program.complain("is", str(error))
+            return command_line.complain("is", str(error))

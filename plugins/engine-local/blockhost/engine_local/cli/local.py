@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from blockhost import command_line
 from blockhost.engine_local import identity, sealing
 from blockhost.engine_local.cli import arguments, machines, program
 from blockhost.engine_local.identity import PublicKey
@@ -58,7 +59,7 @@ def _lists(verbs: argparse._SubParsersAction[argparse.ArgumentParser], show: arg
     listing = verbs.add_parser("list", help=_("all subscriptions"))
     offers = verbs.add_parser("plans", help=_("all plans"))
     for command, action in ((show, _show), (listing, _list), (offers, _plans)):
-        program.add_format(command)
+        command_line.add_format(command)
         command.set_defaults(action=action)
 
 

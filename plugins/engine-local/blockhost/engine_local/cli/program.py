@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from blockhost.engine_local import VERSION
+from blockhost import command_line
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 
@@ -26,19 +25,9 @@ MAX_INPUT = 1024 * 1024
 
 def parser(name: str, purpose: str, *, epilog: str = "") -> argparse.ArgumentParser:
     """A parser with the options that every command has."""
-    made = argparse.ArgumentParser(
-        prog=name,
-        description=purpose,
-        epilog=epilog,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--version", action="version", version=f"{name} (blockhost engine-local) {VERSION}")
+    made = command_line.parser(name, purpose, epilog=epilog, package="blockhost-engine-local")
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
     return made
-
-
-def add_format(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--format", choices=("text", "json"), default="text", help=_("default: text"))
 
 
 def run(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -48,37 +37,17 @@ def run(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         action: Action | None = getattr(arguments, "action", None)
         if action is None:
             made.print_help(sys.stderr)
-            return 2
-        code = action(arguments)
-        sys.stdout.flush()
-        return code
+            return command_line.USAGE
+        return command_line.ended(made.prog, lambda: action(arguments))
     except SystemExit as stop:  # argparse: --help, --version, wrong usage
         return stop.code if isinstance(stop.code, int) else 0
-    except BlockhostError as error:
-        return complain(made.prog, str(error), error.hint)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader has gone; Python would complain once more while shutting down.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        return complain(made.prog, f"{error.filename or ''}: {error.strerror}".removeprefix(": "))
-    except KeyboardInterrupt:
-        return 130
-
-
-def complain(name: str, message: str, hint: str = "") -> int:
-    """Say what went wrong and what to try; returns exit code 1."""
-    print(f"{name}: {message}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
-    return 1
 
 
 def no_coins(name: str) -> Action:
     """A verb of the engine contract that moves money."""
 
     def refuse(_arguments: argparse.Namespace) -> int:
-        return complain(
+        return command_line.complain(
             name,
             _("this host runs without a chain: the local engine has no coins"),
             _("Plans and grants are kept with `blockhost-local`."),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.provisioner_libvirt.template import import_template, rebuild_template
 
 PROGRAM = "blockhost-build-template"
@@ -14,9 +13,9 @@ PROGRAM = "blockhost-build-template"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Needs root. Progress goes to stderr. Machines that run from an earlier image keep it."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Bring the image that the ISO carried into the storage pool, or rebuild it first.",
+    parser = parser_for(
+        PROGRAM,
+        "Bring the image that the ISO carried into the storage pool, or rebuild it first.",
     )
     parser.add_argument("--rebuild", action="store_true", help="upgrade its packages from Debian's archive")
     options = parser.parse_args(argv)

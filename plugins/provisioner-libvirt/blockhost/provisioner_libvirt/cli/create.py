@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blockhost.errors import BlockhostError
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create
 from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
 from blockhost.provisioner_libvirt.ssh_keys import parse_keys
@@ -76,8 +76,8 @@ def _pretend(wish: Wish, username: str) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Make and start a virtual machine.")
-    parser.add_argument("name", help="name of the machine: a-z 0-9 -")
+    parser = parser_for(PROGRAM, "Make and start a virtual machine.")
+    add_name(parser)
     parser.add_argument("--owner-wallet", required=True, metavar="ADDRESS", help="who owns it")
     parser.add_argument("--nft-token-id", type=int, metavar="N", help="the credential that opens it")
     parser.add_argument("--expiry-days", type=int, default=30, metavar="N", help="days until it expires (30)")

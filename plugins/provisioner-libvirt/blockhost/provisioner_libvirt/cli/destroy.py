@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-destroy"
@@ -14,12 +13,10 @@ PROGRAM = "blockhost-vm-destroy"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Remove a virtual machine with all that belongs to it; a missing one is fine."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Remove a virtual machine with all that belongs to it."
-    )
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Remove a virtual machine with all that belongs to it.")
+    add_name(parser)
     options = parser.parse_args(argv)
-    return run(PROGRAM, lambda: power.destroy(options.name, get_database()))
+    return run(PROGRAM, lambda: power.destroy(options.name, get_database(create=False)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import expiry, power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-gc"
@@ -24,7 +24,7 @@ def _collect(options: argparse.Namespace) -> int:
         raise BlockhostError("--suspend-only and --destroy-only leave nothing to do")
     if options.grace_days is not None and options.grace_days < 0:
         raise BlockhostError(f"--grace-days: expected 0 or more, got {options.grace_days}")
-    database = get_database(use_mock=options.mock)
+    database = get_database(use_mock=options.mock, create=False)
     work = expiry.due(
         database,
         {} if options.mock else power.states(),
@@ -44,9 +44,9 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Suspend expired machines; destroy those past their days of grace, and what "
+    parser = parser_for(
+        PROGRAM,
+        "Suspend expired machines; destroy those past their days of grace, and what "
         "interrupted creations left.",
     )
     parser.add_argument("--execute", action="store_true", help="really do it")

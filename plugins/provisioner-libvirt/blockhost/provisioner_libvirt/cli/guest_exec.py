@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from blockhost import command_line
 from blockhost.errors import BlockhostError
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.provisioner_libvirt.guest_exec import run_in_guest
 from blockhost.vm_db import get_database
 
@@ -18,13 +19,13 @@ NOT_RUN = 255
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exits with the command's code; 255 when it could not be run."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Run a program as root in a virtual machine, by its guest agent.",
+    parser = parser_for(
+        PROGRAM,
+        "Run a program as root in a virtual machine, by its guest agent.",
         epilog="One word is a line for the guest's shell. Exit code 255: it could not be run.",
     )
     parser.add_argument("--timeout", type=float, default=0, metavar="SECONDS", help="give up after (never)")
-    parser.add_argument("name")
+    add_name(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="program and arguments")
     options = parser.parse_args(argv)
     if not options.command:
@@ -34,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        ran = run_in_guest(options.name, options.command, get_database(), timeout_s=options.timeout)
+        ran = run_in_guest(
+            options.name, options.command, get_database(create=False), timeout_s=options.timeout
+        )
     except BlockhostError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return NOT_RUN
+        return command_line.complain(PROGRAM, str(error), error.hint, code=NOT_RUN)
     for stream, output in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
         stream.buffer.write(output)
         stream.flush()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-kill"
@@ -14,10 +13,10 @@ PROGRAM = "blockhost-vm-kill"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Stop a virtual machine at once."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Stop a virtual machine at once.")
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Stop a virtual machine at once.")
+    add_name(parser)
     options = parser.parse_args(argv)
-    return run(PROGRAM, lambda: power.kill(options.name, get_database()))
+    return run(PROGRAM, lambda: power.kill(options.name, get_database(create=False)))
 
 
 if __name__ == "__main__":

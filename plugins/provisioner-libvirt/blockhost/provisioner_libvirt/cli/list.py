@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-list"
@@ -16,7 +15,7 @@ PROGRAM = "blockhost-vm-list"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints NAME STATUS IP CREATED, separated by tabs, or JSON."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="The machines of this host.")
+    parser = parser_for(PROGRAM, "The machines of this host.")
     parser.add_argument("--format", choices=("tsv", "json"), default="tsv")
     parser.add_argument("--metrics", action="store_true", help="with what each uses, all in one call")
     options = parser.parse_args(argv)
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(form: str, *, with_metrics: bool) -> None:
-    rows: list[dict[str, Any]] = list(power.listing(get_database()))
+    rows: list[dict[str, Any]] = list(power.listing(get_database(create=False)))
     if with_metrics:
         found = power.metrics([row["name"] for row in rows])
         for row in rows:

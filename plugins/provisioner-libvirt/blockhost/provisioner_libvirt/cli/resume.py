@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import expiry, power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-resume"
@@ -15,10 +15,8 @@ PROGRAM = "blockhost-vm-resume"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints when the machine expires now."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Wake a suspended virtual machine; a running one is fine."
-    )
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Wake a suspended virtual machine; a running one is fine.")
+    add_name(parser)
     parser.add_argument("--extend-days", type=int, default=0, metavar="N", help="let it live N days longer")
     parser.add_argument("--dry-run", action="store_true", help="only check")
     parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
@@ -32,7 +30,7 @@ def _resume(options: argparse.Namespace) -> None:
     if options.mock:
         print(f"{power.checked_name(options.name)}: would be resumed")
         return
-    database = get_database()
+    database = get_database(create=False)
     if options.dry_run:
         record = power.require_machine(options.name, database)
         print(f"{options.name}: {record['status']}, expires {record['expires_at']}; would be resumed")

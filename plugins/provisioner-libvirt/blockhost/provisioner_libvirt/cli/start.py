@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-start"
@@ -14,12 +13,10 @@ PROGRAM = "blockhost-vm-start"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start a virtual machine; a running one is fine."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Start a virtual machine; a running one is fine."
-    )
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Start a virtual machine; a running one is fine.")
+    add_name(parser)
     options = parser.parse_args(argv)
-    return run(PROGRAM, lambda: power.start(options.name, get_database()))
+    return run(PROGRAM, lambda: power.start(options.name, get_database(create=False)))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
+from blockhost import command_line
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import power
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-status"
@@ -15,17 +15,19 @@ PROGRAM = "blockhost-vm-status"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Always exits 0: what cannot be found out is `unknown`, and stderr says why."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="One of active, suspended, destroyed, unknown."
-    )
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "One of active, suspended, destroyed, unknown.")
+    add_name(parser)
     options = parser.parse_args(argv)
+    return run(PROGRAM, lambda: _tell(options.name))
+
+
+def _tell(name: str) -> None:
     try:
-        print(power.status(options.name, get_database()))
+        found = power.status(name, get_database(create=False))
     except (BlockhostError, OSError) as error:
-        print("unknown")
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-    return 0
+        found = "unknown"
+        command_line.complain(PROGRAM, str(error), getattr(error, "hint", ""))
+    print(found)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-stop"
@@ -14,10 +13,10 @@ PROGRAM = "blockhost-vm-stop"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask a virtual machine to shut down."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Ask a virtual machine to shut down.")
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Ask a virtual machine to shut down.")
+    add_name(parser)
     options = parser.parse_args(argv)
-    return run(PROGRAM, lambda: power.stop(options.name, get_database()))
+    return run(PROGRAM, lambda: power.stop(options.name, get_database(create=False)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
 
 PROGRAM = "blockhost-vm-throttle"
@@ -35,7 +35,7 @@ def _throttle(options: argparse.Namespace) -> None:
         wanted = dict.fromkeys(given, 0) | wanted
     if not wanted:
         raise BlockhostError("no limit was given", hint=f"{PROGRAM} --help")
-    power.limit(options.name, get_database(), wanted)
+    power.limit(options.name, get_database(create=False), wanted)
     for option, action, unit in LIMITS:
         if action in wanted:
             value = wanted[action]
@@ -43,10 +43,8 @@ def _throttle(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Limit what a virtual machine uses; 0 takes a limit away."
-    )
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Limit what a virtual machine uses; 0 takes a limit away.")
+    add_name(parser)
     parser.add_argument(
         "--cpu-shares", type=int, metavar="N", help="weight of its processors against other machines'"
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blockhost.provisioner_libvirt import power
-from blockhost.provisioner_libvirt.cli.run import run
+from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.provisioner_libvirt.ssh_keys import parse_keys
 from blockhost.vm_db import get_database
 
@@ -17,8 +17,8 @@ PROGRAM = "blockhost-vm-update-gecos"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The user's GECOS field becomes `wallet=WALLET,nft=N`; its keys change with `--ssh-keys` only."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Write a machine's owner into the guest.")
-    parser.add_argument("name")
+    parser = parser_for(PROGRAM, "Write a machine's owner into the guest.")
+    add_name(parser)
     parser.add_argument("wallet", help="address or fingerprint of the owner")
     parser.add_argument("--nft-id", type=int, required=True, metavar="N", help="the owner's credential")
     parser.add_argument(
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _update(options: argparse.Namespace) -> None:
     keys = None if options.ssh_keys is None else parse_keys(_text(options.ssh_keys), options.ssh_keys)
-    user = power.change_owner(options.name, options.wallet, options.nft_id, keys, get_database())
+    user = power.change_owner(options.name, options.wallet, options.nft_id, keys, get_database(create=False))
     print(f"{options.name}: {user} belongs to {options.wallet}")
 
 
