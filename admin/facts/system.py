@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from blockhost import root_agent
+from blockhost import root_agent, wall_clock
 
 PROC = Path("/proc")
 
@@ -26,6 +26,7 @@ def system(proc: Path = PROC) -> dict[str, Any]:
         "memory_available_mb": memory.get("MemAvailable", 0) // 1024,
         "uptime_seconds": _uptime(proc / "uptime"),
         "root_agent": agent_answers(),
+        "clock_doubt": wall_clock.read().doubt,
     }
 
 

@@ -11,6 +11,7 @@ from admin import guard
 from admin.guard import Reply
 from admin.vms.actions import VERBS, ActionFailed, Actions, Busy
 from admin.vms.inventory import CHARTS, Inventory
+from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 
@@ -94,6 +95,7 @@ def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
         problem=problem,
         about=about,
         unavailable=unavailable,
+        clock=wall_clock.read(),
     )
     reply = make_response(html, code)
     reply.headers["Content-Security-Policy"] = guard.POLICY_WITH_SCRIPTS

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from admin.pages.vms import figure, points, rate
+from blockhost import wall_clock
 from blockhost.vm_db import MockVMDatabase
+from testing.fakes.clocks import Clocks
 from testing.fakes.told_provisioner import ToldProvisioner
 
 JSON = {"Accept": "application/json"}
@@ -62,6 +64,22 @@ def test_list_is_merged_with_the_record(
     page = inside.get("/vms").text
     for text in ("blockhost-001", "SHA256:me", "10.0.0.5", "25 %", "512 MB", machine["expires_at"]):
         assert text in page
+
+
+def test_clock_in_doubt_is_told(inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "Nothing is suspended or destroyed"
+    (tmp_path / "r/var/lib/blockhost").mkdir(parents=True)
+    clocks = Clocks.install(monkeypatch)
+    wall_clock.trust()
+    assert told not in inside.get("/vms").text
+    assert "is relied on" in inside.get("/").text
+    assert inside.get("/api/system").json["clock_doubt"] == ""
+    clocks.jump(10 * 365 * 86_400)
+    page = inside.get("/vms").text
+    assert told in page
+    assert "blockhost-clock trust" in page
+    assert "cannot be relied on" in inside.get("/").text
+    assert "cannot be relied on" in inside.get("/api/system").json["clock_doubt"]
 
 
 def test_snapshot_serves_everybody_for_a_while(inside: Any, app: Any, provisioner: ToldProvisioner) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from blockhost import config_files
+from blockhost import config_files, wall_clock
 from blockhost.checks import Check, CheckContext, Finding, run_checks
 from blockhost.config_files import write_config
 from installer.finalize import run
 from installer.validation import report
-from installer.validation.checks import files, network, services, tls, vms
 from installer.vault import Vault
+from testing.fakes.clocks import Clocks
 
 FAKES = Path(__file__).resolve().parents[2] / "testing/fakes/bin"
 
@@ -34,7 +34,7 @@ def _find(check_id: str, config: dict[str, object] | None = None) -> Finding:
 
 
 def test_every_check_has_an_id_of_its_own_a_label_and_a_fix() -> None:
-    found = [check for module in (files, network, services, tls, vms) for check in module.checks()]
+    found = [check for module in report.CORE for check in module.checks()]
     assert len({check.id for check in found}) == len(found)
     assert all(check.label and check.fix for check in found)
 
@@ -77,6 +77,15 @@ def test_the_network_is_looked_at() -> None:
     assert "enp1s0 192.0.2.10" in _find("NET-ADDR-01").evidence
     assert _find("NET-ROUTE-02").evidence == "192.0.2.1"
     assert not _find("NET-DNS-03").ok
+
+
+def test_a_clock_in_doubt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = Clocks.install(monkeypatch)
+    wall_clock.trust()
+    assert _find("CLOCK-RELY-01") == Finding(ok=True, evidence="not synchronised by a time server")
+    clocks.jump(-86_400)
+    assert "cannot be relied on" in _find("CLOCK-RELY-01").evidence
+    assert not _find("CLOCK-RELY-01").ok
 
 
 def test_forwarding_matters_only_where_vms_have_ipv6() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.provisioner import get_provisioner
 from blockhost.subscriptions import Event, Machine, Subscription, UserData
@@ -20,6 +21,7 @@ from blockhost.subscriptions.monitor import Monitor, serve
 from blockhost.subscriptions.worker import Worker
 from blockhost.vm_db import VmRecord, get_database
 from testing.fakes import provisioner as fake
+from testing.fakes.clocks import Clocks
 
 DAY = datetime.timedelta(days=1)
 POOL = {"network": "192.0.2.0/24", "start": "192.0.2.2", "end": "192.0.2.99", "gateway": "192.0.2.1"}
@@ -192,6 +194,27 @@ def test_life_of_a_subscription(host: Host) -> None:
     host.run()
     assert (host.vm()["status"], host.effects()[5:]) == ("active", ["create"])
     assert host.keys() == "key-of-alice\n"
+
+
+def test_nothing_ends_by_a_clock_in_doubt(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, nothing counts as failed, and all goes on once the clock is known."""
+    host.engine.set(alice(host.clock))
+    host.run()
+    clocks = Clocks.install(monkeypatch)
+    wall_clock.trust()
+    clocks.jump(9 * 86_400)
+    host.engine.change(1, ends_at=host.clock.now - DAY)
+    host.run()
+    assert (host.vm()["status"], host.effects()) == ("active", ["create"])
+    job = host.jobs.get(1)
+    assert (job.status, job.attempts) == ("due", 0)
+    assert "the clock cannot be relied on" in job.note
+    assert "blockhost-clock trust" in job.hint
+    clocks.is_synchronised = True
+    host.clock.now += datetime.timedelta(minutes=15)
+    host.run()
+    assert (host.vm()["status"], host.effects()) == ("suspended", ["create", "suspend"])
+    assert host.jobs.get(1).note == "suspended"
 
 
 def test_expiry_needs_no_event(host: Host) -> None:

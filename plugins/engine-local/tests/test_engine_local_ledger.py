@@ -11,15 +11,18 @@ import stat
 
 import pytest
 
+from blockhost import wall_clock
 from blockhost.engine_local import identity, ledger
 from blockhost.engine_local.ledger import credentials, open_ledger, plans, schema, store, subscriptions
 from blockhost.engine_local.ledger.plans import Offer
 from blockhost.engine_local.ledger.subscriptions import State
 from blockhost.errors import BlockhostError, DamagedFile
+from testing.fakes.clocks import Clocks
 
 OWNER = "SHA256:" + "a" * 43
 OTHER = "SHA256:" + "b" * 43
 SMALL = Offer("Small", 50)
+TEN_YEARS = 10 * 365 * 86_400
 
 
 def test_credentials_count_from_zero(book):
@@ -49,6 +52,27 @@ def test_owner_and_text_can_change(book, key):
         found = credentials.get(open_book, token)
     assert (found.owner, found.user_encrypted) == (key.fingerprint, "0xff")
     assert found.public_key == " ".join(key.public.read_text().split()[:2])
+
+
+def test_no_term_is_set_by_a_clock_in_doubt(book, key, monkeypatch):
+    clocks = Clocks.install(monkeypatch)
+    wall_clock.trust()
+    public = identity.load_public_key(str(key.public))
+    with open_ledger() as open_book:
+        plan = plans.create(open_book, SMALL)
+        number = subscriptions.grant(open_book, public, plan_id=plan, days=2)
+        clocks.jump(-TEN_YEARS)
+        for attempt in (
+            lambda: subscriptions.grant(open_book, public, plan_id=plan, days=2),
+            lambda: subscriptions.extend(open_book, number, days=2),
+        ):
+            with pytest.raises(BlockhostError, match="cannot be relied on"):
+                attempt()
+        clocks.jump(2 * TEN_YEARS)
+        assert subscriptions.get(open_book, number).state() is State.ACTIVE
+        clocks.jump(-TEN_YEARS)
+        subscriptions.extend(open_book, number, days=2)
+        assert subscriptions.get(open_book, number).expires_at == clocks.wall + 4 * 86_400
 
 
 def test_unknown_numbers_are_named(book, key):

@@ -29,8 +29,10 @@ from blockhost.provisioner_libvirt.cli import list as listing
 from blockhost.provisioner_libvirt.ssh_keys import parse_keys
 from blockhost.provisioner_libvirt.steps import STEPS
 from blockhost.vm_db import Status, get_database
+from testing.fakes.clocks import Clocks
 
 OWNER = "SHA256:" + "a" * 43
+YEARS = 10 * 365 * 86_400
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPY5O3kRq9nyyz3vKjnsXrKJqo0hBBuqsBWAMWeJUTHf"
 Text = pytest.CaptureFixture[str]
 
@@ -111,6 +113,47 @@ def test_gc_frees_what_an_interrupted_creation_holds(appliance: Any, capsys: Tex
     assert gc.main(["--execute"]) == 0
     assert capsys.readouterr().out == "destroy vm9: done\n"
     assert get_database().allocate_ip() == "192.0.2.100"
+
+
+def test_clock_that_jumps_ends_nothing(appliance: Any, capsys: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten years ahead, ten years back, and what is really over waits until the clock is known."""
+    clocks = Clocks.install(monkeypatch)
+    make("vm1", "--expiry-days", "30")
+    make("vm2", "--expiry-days", "300")
+    assert gc.main(["--execute"]) == 0
+    for jump in (YEARS, -2 * YEARS, YEARS):
+        clocks.jump(jump)
+        clocks.restart()
+        capsys.readouterr()
+        assert gc.main(["--execute"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert ("cannot be relied on" in captured.err) == (jump != YEARS or clocks.boot == 2)
+    clocks.restart(off_s=31 * 86_400)
+    get_database().reserve_vm("vm9")
+    clocks.sleep(3600)
+    assert gc.main(["--execute"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "destroy vm9: done\n"  # no clock says so
+    assert "blockhost-clock trust" in captured.err
+    clocks.sleep(30 * 86_400)
+    assert gc.main([]) == 0
+    assert "would suspend vm1" in capsys.readouterr().out
+    assert gc.main(["--execute"]) == 1
+    assert capsys.readouterr().out == "suspend vm1: waits until the clock can be relied on\n"
+    assert (state("vm1", capsys), state("vm2", capsys)) == ("active", "active")
+
+    clocks.is_synchronised = True
+    assert gc.main(["--execute"]) == 0
+    assert capsys.readouterr() == ("suspend vm1: done\n", "")
+    clocks.sleep(8 * 86_400)
+    clocks.is_synchronised = False
+    clocks.jump(YEARS)
+    assert gc.main(["--execute"]) == 1
+    assert capsys.readouterr().out == "destroy vm1: waits until the clock can be relied on\n"
+    clocks.jump(-YEARS)
+    assert gc.main(["--execute"]) == 0
+    assert (state("vm1", capsys), state("vm2", capsys)) == ("destroyed", "active")
 
 
 @pytest.mark.parametrize("words", [["--suspend-only", "--destroy-only"], ["--grace-days", "-1"]])

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from blockhost import command_line
+from blockhost import command_line, wall_clock
 from blockhost.subscriptions.decision import vm_name
 from blockhost.subscriptions.jobs import Job, JobStatus, JobStore
 
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(jobs: JobStore, options: argparse.Namespace) -> None:
     found = jobs.all(options.status)
+    if (reading := wall_clock.read()).doubt:
+        command_line.complain(PROGRAM, reading.doubt, reading.hint)
     if options.format == "json":
         print(json.dumps([_fields(job) for job in found], indent=2))
         return

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from blockhost import paths
+from blockhost import paths, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.sqlite_file import Schema, SqliteFile
 from blockhost.subscriptions.source import Event
@@ -83,10 +83,6 @@ class Job:
     updated_at: int
 
 
-def utc_now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
 def default_path() -> Path:
     return paths.state_dir() / "jobs.db"
 
@@ -94,7 +90,9 @@ def default_path() -> Path:
 class JobStore:
     """The book, shared by the monitor's threads and by the operator's command."""
 
-    def __init__(self, path: Path | None = None, *, clock: Clock = utc_now, create: bool = True) -> None:
+    def __init__(
+        self, path: Path | None = None, *, clock: Clock = wall_clock.utc_now, create: bool = True
+    ) -> None:
         self._file = SqliteFile(path or default_path(), SCHEMA, create=create)
         self._clock = clock
 
@@ -132,11 +130,15 @@ class JobStore:
     # --- work --------------------------------------------------------------------------------
 
     def due(self, besides: Collection[int] = (), limit: int = 50) -> list[Job]:
-        """Jobs whose time has come, the longest waiting first."""
+        """Jobs whose time has come, the longest waiting first.
+
+        One that waits longer than any attempt does got its time from a clock that was wrong.
+        """
+        now = self._now()
         rows = self._file.rows(
             "SELECT * FROM jobs WHERE status IN ('due', 'settled') AND due_at <= ?"
-            " ORDER BY due_at, subscription LIMIT ?",
-            (self._now(), limit + len(besides)),
+            " OR status = 'due' AND due_at > ? ORDER BY due_at, subscription LIMIT ?",
+            (now, now + LONGEST_WAIT_S, limit + len(besides)),
         )
         jobs = [Job(**dict(row)) for row in rows]
         return [job for job in jobs if job.subscription not in besides][:limit]
@@ -161,6 +163,16 @@ class JobStore:
             note=note,
             hint="",
             served_until=job.served_until if served_until is None else served_until,
+        )
+
+    def postpone(self, job: Job, reason: str, hint: str = "") -> None:
+        """Look again in a while; nothing has failed."""
+        self._finish(
+            job,
+            status=JobStatus.DUE,
+            due_at=self._now() + LONGEST_WAIT_S,
+            note=reason,
+            hint=hint,
         )
 
     def fail(self, job: Job, error: str, hint: str = "", *, is_hopeless: bool = False) -> bool:

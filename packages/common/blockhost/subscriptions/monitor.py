@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-from blockhost import paths, service_state
+from blockhost import paths, service_state, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.subscriptions.jobs import JobStore
 from blockhost.subscriptions.source import Source
@@ -56,6 +56,7 @@ class Monitor:
 
     def tick(self) -> None:
         """Read what happened, and start what is due, as far as there are free hands."""
+        wall_clock.note()
         self._busy = {number: job for number, job in self._busy.items() if not job.done()}
         self._read_events()
         if self._compared_at is None or time.monotonic() - self._compared_at > COMPARE_S:

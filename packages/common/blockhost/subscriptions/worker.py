@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.fields import Fields, load_json_document
 from blockhost.files import write_atomic
@@ -24,7 +25,7 @@ from blockhost.subscriptions.decision import (
     seconds,
     vm_name,
 )
-from blockhost.subscriptions.jobs import Clock, Job, JobStore, utc_now
+from blockhost.subscriptions.jobs import Clock, Job, JobStore
 from blockhost.subscriptions.source import Machine, Source, Subscription
 from blockhost.vm_db import VMDatabase, get_database
 
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: The longest way (made, owner changed, expired, …) has fewer actions than this.
 MOST_ACTIONS = 20
+
+#: What ends something, and so needs a clock that can be relied on.
+ENDS = (Action.SUSPEND, Action.DESTROY)
 
 #: The guest answers before its first start has made its keys.
 SHOW_HOST_KEY = (
@@ -51,7 +55,7 @@ class Worker:
         *,
         open_database: Callable[[], VMDatabase] = lambda: get_database(create=False),
         open_provisioner: Callable[[], ProvisionerDispatcher] = get_provisioner,
-        clock: Clock = utc_now,
+        clock: Clock = wall_clock.utc_now,
     ) -> None:
         self._source = source
         self._jobs = jobs
@@ -79,6 +83,10 @@ class Worker:
             next_one = decide(situation)
             if isinstance(next_one, Settled):
                 self._settle(situation, next_one)
+                return
+            if next_one in ENDS and (reading := wall_clock.note(database.newest_moment)).doubt:
+                log.warning("subscription %d: %s waits: %s", job.subscription, next_one, reading.doubt)
+                self._jobs.postpone(job, reading.doubt, reading.hint)
                 return
             if next_one == before:
                 raise BlockhostError(f"{next_one}: it reported success, and nothing changed")

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
+from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.sqlite_file import SqliteFile
 from blockhost.vm_db import addresses
@@ -22,15 +23,16 @@ from blockhost.vm_db.schema import SCHEMA
 Clock = Callable[[], datetime.datetime]
 
 
-def utc_now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
 class VMDatabase:
     """The contract's database API. Safe to share between threads; processes share the file."""
 
     def __init__(
-        self, path: Path | str, pools: Pools | None = None, *, clock: Clock = utc_now, create: bool = True
+        self,
+        path: Path | str,
+        pools: Pools | None = None,
+        *,
+        clock: Clock = wall_clock.utc_now,
+        create: bool = True,
     ) -> None:
         """Open it; with `create`, an empty one is made where there is none.
 
@@ -206,6 +208,13 @@ class VMDatabase:
         limit = self._clock() - datetime.timedelta(days=days)
         return self._select("status = 'suspended' AND suspended_at <= ? ORDER BY vm_name", as_text(limit))
 
+    def newest_moment(self) -> datetime.datetime | None:
+        """The latest time at which something is on record to have happened."""
+        row = self._file.one(
+            "SELECT max(max(created_at, ifnull(suspended_at, ''), ifnull(destroyed_at, ''))) AS at FROM vms"
+        )
+        return as_moment(row["at"]) if row is not None and row["at"] else None
+
     # --- addresses and ids ------------------------------------------------------------------
 
     def allocate_ip(self) -> str:
@@ -297,7 +306,7 @@ class VMDatabase:
 class MockVMDatabase(VMDatabase):
     """The same database in memory, with pools of its own: for trying commands out."""
 
-    def __init__(self, *, clock: Clock = utc_now) -> None:
+    def __init__(self, *, clock: Clock = wall_clock.utc_now) -> None:
         pools = Pools.parse(
             {
                 "ip_pool": {

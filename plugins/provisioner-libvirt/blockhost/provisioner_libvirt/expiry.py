@@ -29,6 +29,8 @@ class Due:
     verb: str
     name: str
     since: str
+    #: Only the clock says so; a clock that is in doubt must not.
+    is_by_clock: bool = True
 
 
 def due(
@@ -49,14 +51,14 @@ def due(
     if suspend:
         found += [_due("suspend", record, "expires_at") for record in database.get_vms_to_suspend()]
         found += [
-            _due("suspend", record, "expires_at")
+            _due("suspend", record, "expires_at", is_by_clock=False)
             for record in database.list_vms(Status.SUSPENDED)
             if seen.get(record["vm_name"]) in power.RUNNING and record not in overdue
         ]
     if destroy:
         found += [_due("destroy", record, "suspended_at") for record in overdue]
         found += [
-            _due("destroy", record, "created_at")
+            _due("destroy", record, "created_at", is_by_clock=False)
             for record in database.list_vms(Status.CREATING)
             if is_free(record["vm_name"])
         ]
@@ -113,5 +115,5 @@ def resume(name: str, database: VMDatabase, *, extend_days: int = 0) -> VmRecord
         return database.mark_active(name)
 
 
-def _due(verb: str, record: VmRecord, key: str) -> Due:
-    return Due(verb, record["vm_name"], str(record[key] or ""))  # type: ignore[literal-required]
+def _due(verb: str, record: VmRecord, key: str, *, is_by_clock: bool = True) -> Due:
+    return Due(verb, record["vm_name"], str(record[key] or ""), is_by_clock)  # type: ignore[literal-required]

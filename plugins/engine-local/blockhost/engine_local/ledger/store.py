@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from blockhost import paths
+from blockhost import paths, wall_clock
 from blockhost.engine_local.ledger.schema import APPLICATION_ID, LATEST, MIGRATIONS
 from blockhost.errors import BlockhostError, DamagedFile
 from blockhost.files import write_atomic
@@ -74,7 +73,7 @@ def path() -> Path:
 
 def now() -> int:
     """Seconds since the epoch: what the ledger's times are."""
-    return int(time.time())
+    return int(wall_clock.utc_now().timestamp())
 
 
 def create() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from blockhost import wall_clock
 from blockhost.engine_local.identity import PublicKey
 from blockhost.engine_local.ledger import keys, plans
 from blockhost.engine_local.ledger.plans import Offer
@@ -58,7 +59,12 @@ class Subscription:
 
 
 def grant(ledger: Ledger, key: PublicKey, *, plan_id: int, days: int, once: str | None = None) -> int:
-    """A new subscription's number. `once` names the occasion: the same occasion grants once."""
+    """A new subscription's number. `once` names the occasion: the same occasion grants once.
+
+    Raises:
+        BlockhostError: the clock is in doubt, and so would be the end.
+    """
+    wall_clock.require()
     with ledger.transaction():
         if once is not None:
             known = ledger.one("SELECT id FROM subscriptions WHERE once = ?", (once,))
@@ -74,7 +80,12 @@ def grant(ledger: Ledger, key: PublicKey, *, plan_id: int, days: int, once: str 
 
 
 def extend(ledger: Ledger, number: int, *, days: int) -> None:
-    """Add days: to the end of what is left, or from now on where it has run out."""
+    """Add days: to the end of what is left, or from now on where it has run out.
+
+    Raises:
+        BlockhostError: there is none, it was revoked, or the clock is in doubt.
+    """
+    wall_clock.require()
     with ledger.transaction():
         subscription = get(ledger, number)
         if subscription.cancelled_at is not None:

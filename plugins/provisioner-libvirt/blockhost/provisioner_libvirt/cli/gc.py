@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from blockhost import command_line, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import expiry, power
 from blockhost.provisioner_libvirt.cli.run import parser_for, run
@@ -33,14 +34,27 @@ def _collect(options: argparse.Namespace) -> int:
         destroy=not options.suspend_only,
     )
     if not options.execute or options.mock:
+        if not options.mock:
+            _tell(wall_clock.read())
         for item in work:
             print(f"would {item.verb} {item.name} (since {item.since})")
         return 0
     failed = 0
+    reading = wall_clock.note(database.newest_moment)
+    _tell(reading)
+    for item in [item for item in work if item.is_by_clock and reading.doubt]:
+        failed += 1
+        work.remove(item)
+        print(f"{item.verb} {item.name}: waits until the clock can be relied on", flush=True)
     for item, problem in expiry.collect(work, database):
         failed += bool(problem)
         print(f"{item.verb} {item.name}: {problem or 'done'}", flush=True)
     return 1 if failed else 0
+
+
+def _tell(reading: wall_clock.Reading) -> None:
+    if reading.doubt:
+        command_line.complain(PROGRAM, reading.doubt, reading.hint)
 
 
 def _parser() -> argparse.ArgumentParser:
