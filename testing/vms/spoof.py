@@ -98,6 +98,7 @@ def frames(own: dict[str, str], own_mac: bytes, other: dict[str, str]) -> Iterat
         *arp_frames(own, own_mac, other, victim_mac, router_mac),
         *ipv4_frames(own, own_mac, other, victim_mac, router_mac),
         *ipv6_frames(own, own_mac, other, router_mac),
+        ("own-end", 0x0806, own_mac, ALL, before(arp(1, own_mac, own["ipv4"], bytes(6), other["gateway4"]))),
     ):
         yield name, ethernet(target, source, kind, make(mark(name)))
 

@@ -36,7 +36,7 @@ CALLS = (*CHANGING, "recvfrom", "flock", "close", "openat", "read", "fcntl")
 #: Calls that write, and can meet a full disk.
 WRITES = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate")
 #: A `create` makes more calls than this, or the trace has gone blind.
-FEWEST = 100
+FEWEST = 75
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
@@ -63,6 +63,14 @@ def traced(log: Path, *options: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+
+
+def reference(log: Path, calls: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The calls of a `create` that is not the host's first: that one makes files which then stay."""
+    for _ in range(2):
+        assert traced(log).returncode == 0
+        assert destroy.main(["vm1"]) == 0
+    return points(log, calls)
 
 
 def points(log: Path, calls: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -100,10 +108,8 @@ def test_kills_leave_nothing_behind(
     appliance: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "trace"
-    assert traced(log).returncode == 0
-    every = points(log, CALLS)
+    every = reference(log, CALLS)
     assert len(every) >= FEWEST, every
-    assert destroy.main(["vm1"]) == 0
     assert left(appliance) == {}
     killed = 0
     for number, (call, when) in enumerate(sample(every, SAMPLE)):
@@ -121,7 +127,7 @@ def test_kills_leave_nothing_behind(
         assert destroy.main(["vm1"]) == 0, place
         assert left(appliance) == {}, place
     # On a busy machine a call or two of the reference run are not made again.
-    assert killed >= 0.5 * min(SAMPLE, len(every))
+    assert killed >= 0.9 * min(SAMPLE, len(every))
     with capsys.disabled():
         print(f"\n{len(every)} calls in a create, killed at {killed}, nothing left")
 
@@ -130,9 +136,7 @@ def test_full_disk_leaves_nothing_behind(
     appliance: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "trace"
-    assert traced(log).returncode == 0
-    every = points(log, WRITES)
-    assert destroy.main(["vm1"]) == 0
+    every = reference(log, WRITES)
     failed = 0
     for call, when in sample(every, max(3, SAMPLE // 2)):
         place = f"{call} {when}"

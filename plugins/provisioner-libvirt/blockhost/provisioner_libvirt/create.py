@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +32,13 @@ log = logging.getLogger(__name__)
 
 DEFAULT_USER = "user"
 LOCK_WAIT = "another program is working on it"
-#: An emulated guest boots in half a minute where it has a processor for itself.
-BOOT_S = {"kvm": 180.0, "qemu": 900.0}
+#: A guest boots in seconds; one that is emulated, or on a host that is itself a guest, in minutes.
+BOOT_S = 900.0
 PING_S = 0.5
+#: Asking starts programs, which on a slow host takes from the guest what it needs to boot.
+LARGEST_SHARE = 1 / 5
+
+Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,8 @@ class Wish:
                 raise BlockhostError(f"{label}: expected 1 to {highest}, got {value}")
 
 
-def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
-    """Make and start the machine; the contract's answer.
+def create(wish: Wish, tell: Tell, database: VMDatabase | None = None) -> None:
+    """Make and start the machine, and `tell` the contract's answer: who cannot be told has no machine.
 
     Raises:
         BlockhostError: it could not be made; nothing of it is left.
@@ -79,7 +83,8 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
     with exclusive(wish.name), ExitStack() as undo:
         made = made_before(wish, database)
         if made is not None:
-            return _answer(wish, made)
+            tell(_answer(wish, made))
+            return
         remove_leftovers(wish.name, database, settings)
         record = database.reserve_vm(
             wish.name,
@@ -92,10 +97,10 @@ def create(wish: Wish, database: VMDatabase | None = None) -> dict[str, Any]:
         if wish.nft_token_id is not None:
             database.reserve_nft_token_id(wish.name, wish.nft_token_id)
         _build(wish, record, settings, undo)
-        await_guest(wish.name, BOOT_S[settings.accelerator] if wish.wait_s is None else wish.wait_s)
+        await_guest(wish.name, BOOT_S if wish.wait_s is None else wish.wait_s)
         database.mark_active(wish.name)
+        tell(_answer(wish, record))
         undo.pop_all()
-    return _answer(wish, record)
 
 
 def made_before(wish: Wish, database: VMDatabase) -> VmRecord | None:
@@ -178,13 +183,16 @@ def await_guest(name: str, seconds: float) -> None:
         BlockhostError: it did not answer in time.
     """
     deadline = time.monotonic() + seconds
-    while seconds and not root_agent.call("vm-guest-ping", name=name)["answers"]:
+    while seconds:
+        asked = time.monotonic()
+        if root_agent.call("vm-guest-ping", name=name)["answers"]:
+            return
         if time.monotonic() > deadline:
             raise BlockhostError(
                 f"{name} was started, and its guest did not answer within {seconds:g} s",
                 hint=f"Does the image have the QEMU guest agent? See: virsh console {name}",
             )
-        time.sleep(PING_S)
+        time.sleep(max(PING_S, (time.monotonic() - asked) / LARGEST_SHARE))
 
 
 def is_free(name: str) -> bool:

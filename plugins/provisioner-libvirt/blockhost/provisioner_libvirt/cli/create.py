@@ -42,12 +42,15 @@ def _create(options: argparse.Namespace) -> None:
     )
     username = first_user(checked_user_data(wish.user_data), DEFAULT_USER) if wish.user_data else DEFAULT_USER
     if not options.apply:
-        answer = _rehearse(wish, username)
+        _print(_rehearse(wish, username))
     elif options.mock:
-        answer = _pretend(wish, username)
+        _print(_pretend(wish, username))
     else:
-        answer = create(wish)
-    print(json.dumps(answer))
+        create(wish, _print)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
 
 
 def _rehearse(wish: Wish, username: str) -> dict[str, Any]:
