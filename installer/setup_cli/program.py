@@ -7,9 +7,7 @@ Exit codes: 0 it worked · 1 refused or failed · 2 wrong usage · 3 still going
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -41,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.tell(_("Interrupted."))
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); the interpreter must not complain at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass  # whoever read our output has seen enough (`| head`)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        terminal.tell(f"blockhost-setup: {place}{error.strerror or error}")
+        terminal.end_bar()
+        command_line.complain_of("blockhost-setup", error)
+    finally:
+        command_line.let_go_of_stdout()
     return FAILED
 
 

@@ -34,7 +34,7 @@ def add_to(subparsers: Any, common: argparse.ArgumentParser) -> None:
             "Interrupt it and the run goes on; the same command looks again."
         ),
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help=_("answers file"))
     add_target(parser, required=True)
     parser.add_argument(
         "--generate-key", action="store_true", help=_("make the wallet's key if there is none")

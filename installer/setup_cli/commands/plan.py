@@ -40,7 +40,7 @@ def add_to(subparsers: Any, common: argparse.ArgumentParser) -> None:
         help=_("show what a setup would change"),
         description=_("List every change that each step would make with these answers. Nothing is changed."),
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help=_("answers file"))
     parser.set_defaults(run=run)
 
 

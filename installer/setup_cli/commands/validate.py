@@ -20,7 +20,7 @@ def add_to(subparsers: Any, common: argparse.ArgumentParser) -> None:
         help=_("check answers files"),
         description=_("Check answers files: all faults of all files, with file and line."),
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=_("answers file"))
     parser.add_argument("--strict", action="store_true", help=_("let warnings fail, too"))
     parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from blockhost import command
+from blockhost import command, paths
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 
@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
+        self.register("action", "parsers", _Commands)
 
 
 def parser(name: str, purpose: str, *, package: str = "blockhost-common", epilog: str = "") -> Parser:
@@ -52,18 +53,17 @@ def ended(name: str, work: Callable[[], int | None]) -> int:
         sys.stdout.flush()
         return code
     except BlockhostError as error:
-        return complain(name, str(error), error.hint)
+        return complain_of(name, error)
     except BrokenPipeError:
         return FAILED  # whoever read along has seen enough (`| head`)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return complain(name, f"{place}{error.strerror or error}")
+        return complain_of(name, error)
     except UnicodeDecodeError as error:
         return complain(name, _("the input is not UTF-8 text: %(reason)s") % {"reason": error.reason})
     except KeyboardInterrupt:
         return complain(name, _("interrupted"), code=INTERRUPTED)
     finally:
-        _let_go_of_stdout()
+        let_go_of_stdout()
 
 
 def undo_on_interrupt() -> None:
@@ -80,6 +80,14 @@ def complain(name: str, message: str, hint: str = "", *, code: int = FAILED) -> 
     return code
 
 
+def complain_of(name: str, error: BlockhostError | OSError, *, code: int = FAILED) -> int:
+    """`complain` with an error's own words."""
+    if isinstance(error, BlockhostError):
+        return complain(name, str(error), error.hint, code=code)
+    place = f"{error.filename}: " if error.filename else ""
+    return complain(name, f"{place}{error.strerror or error}", _remedy(error), code=code)
+
+
 def installed_version(package: str) -> str:
     """Of an installed package; a source tree has none."""
     try:
@@ -87,6 +95,24 @@ def installed_version(package: str) -> str:
     except BlockhostError:
         return "(source)"
     return done.stdout if done.code == 0 and done.stdout else "(source)"
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return _("Run it as root or as the user blockhost.")
+    ours = (str(paths.config_dir()), str(paths.state_dir()))
+    if isinstance(error, FileNotFoundError) and str(error.filename).startswith(ours):
+        return _("Has the setup been completed, and is the volume mounted?")
+    return ""
+
+
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # not at run time
+    """Subcommands: the line that explains one in the list is also the first of its own help."""
+
+    def add_parser(self, name: str, **settings: Any) -> Any:
+        if purpose := settings.get("help"):
+            settings.setdefault("description", f"{purpose[0].upper()}{purpose[1:]}.")
+        return super().add_parser(name, **settings)
 
 
 class _Version(argparse.Action):
@@ -101,8 +127,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _let_go_of_stdout() -> None:
-    """What could not be written would be complained about once more when Python ends."""
+def let_go_of_stdout() -> None:
+    """Call it last: what could not be written would be complained about once more when Python ends."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -75,7 +75,7 @@ def read_config(row: ConfigFile) -> Any:
 
     Raises:
         FileNotFoundError: it was never written.
-        ConfigError: it is not what its suffix says.
+        ConfigError: it cannot be read, or is not what its suffix says.
     """
     return parse_config(row.path)
 
@@ -99,7 +99,17 @@ def parse_config(path: Path) -> Any:
     Raises:
         FileNotFoundError, ConfigError: as `read_config`.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        hint = "Run it as root or as the user blockhost."
+        raise ConfigError(str(path), "", "permission denied", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "", "it is not UTF-8 text") from error
+    except OSError as error:
+        raise ConfigError(str(path), "", str(error.strerror)) from error
     try:
         if path.suffix == ".json":
             return json.loads(text)

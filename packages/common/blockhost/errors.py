@@ -7,6 +7,7 @@
   * AnswerError             one answer of the operator is not acceptable (also a ValueError)
   * CommandFailed           an external program exited non-zero, hung, or could not be started
   * StepFailed              a step could not do its work
+  * RecordNotKept           how a step stands could not be written down
   * DamagedFile             one of our own files no longer holds what was written
   * FrameError              a peer broke the framing of a socket
   * WorkerError             the setup worker refused, or could not be reached
@@ -57,6 +58,10 @@ class ManifestError(FieldError):
 class ConfigError(FieldError):
     """A configuration file is missing or malformed."""
 
+    def __init__(self, source: str, path: str, problem: str, *, hint: str = "") -> None:
+        remedy = "Correct it, or restore it from a backup; `blockhost-setup verify` says what else is wrong."
+        super().__init__(source, path, problem, hint=hint or remedy)
+
 
 class AnswerError(BlockhostError, ValueError):
     """One answer is not acceptable: `field` is the form field's name."""
@@ -82,6 +87,14 @@ class CommandFailed(BlockhostError):
 
 class StepFailed(BlockhostError):
     """A step could not do its work."""
+
+
+class RecordNotKept(BlockhostError):
+    """The record of the step `step_id` could not be written: nobody may go on from there."""
+
+    def __init__(self, step_id: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"the progress of step {step_id} could not be written down: {reason}", hint=hint)
+        self.step_id = step_id
 
 
 class DamagedFile(BlockhostError):

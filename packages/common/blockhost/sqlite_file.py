@@ -127,7 +127,9 @@ class SqliteFile:
             _make(path)
             return
         except OSError as error:
-            raise BlockhostError(f"{path}: {error.strerror}") from error
+            raise BlockhostError(
+                f"{path}: {error.strerror}", hint="Run it as root or as the user blockhost."
+            ) from error
         if 0 < size < SMALLEST:
             raise self._damaged("it is cut short")
 

@@ -108,6 +108,10 @@ def _described(name: str, action: Action) -> dict[str, Any]:
 
 def _verify(options: argparse.Namespace) -> int:
     path = options.file or log_path()
+    if not path.exists():
+        raise BlockhostError(
+            f"{path}: there is no log yet", hint="Is the agent running? systemctl status blockhost-root-agent"
+        )
     verdict = verify(path, head=options.head)
     if verdict.problem:
         print(f"{path}: {verdict.problem} ({verdict.count} entries before it are sound)", file=sys.stderr)

@@ -64,9 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         ("new", _new, _("make a key; this engine keeps none")),
     ):
         command = verbs.add_parser(verb, help=purpose)
-        command.add_argument("name", type=_free_name)
+        command.add_argument("name", type=_free_name, help=_("one of your own choice"))
         if verb in {"add", "up"}:
-            command.add_argument("address", type=arguments.address, metavar="SHA256:…")
+            command.add_argument(
+                "address", type=arguments.address, metavar="SHA256:…", help=_("fingerprint of a key")
+            )
         command.set_defaults(action=action)
     lister = verbs.add_parser("list", help=_("print the book"))
     command_line.add_format(lister)

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(verbs)
     _add_set(verbs)
     config = verbs.add_parser("config", help=_("settings of a chain; this engine has none"))
-    config.add_argument("words", nargs="*")
+    config.add_argument("words", nargs="*", help=_("whatever they are"))
     config.set_defaults(action=program.no_coins("bw config"))
     for verb in _COIN_VERBS:
         verbs.add_parser(verb, help=_("coins; this engine has none"))
@@ -70,16 +70,23 @@ def _add_who(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
             " its signature (`-` reads that from standard input); prints the signer. Needs no environment."
         ),
     )
-    who.add_argument("what", metavar="ID|admin|MESSAGE")
-    who.add_argument("signature", nargs="?", metavar="SIGNATURE")
+    who.add_argument("what", metavar="ID|admin|MESSAGE", help=_("whose owner or signer"))
+    who.add_argument("signature", nargs="?", metavar="SIGNATURE", help=_("as `ssh-keygen -Y sign` prints it"))
     who.set_defaults(action=_who)
 
 
 def _add_plan(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     plan = verbs.add_parser("plan", help=_("offer a plan"))
-    create = plan.add_subparsers(required=True, metavar="create").add_parser("create")
-    create.add_argument("name", type=arguments.plan_name)
-    create.add_argument("price_cents", type=arguments.plan_number("price_cents"), metavar="CENTS_PER_DAY")
+    create = plan.add_subparsers(required=True, metavar="create").add_parser(
+        "create", help=_("offer another plan; prints its number")
+    )
+    create.add_argument("name", type=arguments.plan_name, help=_("what it is called from then on"))
+    create.add_argument(
+        "price_cents",
+        type=arguments.plan_number("price_cents"),
+        metavar="CENTS_PER_DAY",
+        help=_("shown on the signup page"),
+    )
     for key, default in (("cpu", 1), ("memory_mb", 2048), ("disk_gb", 20)):
         limit = plans.LIMITS[key]
         create.add_argument(
@@ -95,9 +102,11 @@ def _add_plan(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _add_set(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     setter = verbs.add_parser("set", help=_("change a credential"))
-    encrypt = setter.add_subparsers(required=True, metavar="encrypt").add_parser("encrypt")
-    encrypt.add_argument("token", type=arguments.number, metavar="ID")
-    encrypt.add_argument("text", type=arguments.hexadecimal, metavar="HEX")
+    encrypt = setter.add_subparsers(required=True, metavar="encrypt").add_parser(
+        "encrypt", help=_("replace the encrypted text that is kept with it")
+    )
+    encrypt.add_argument("token", type=arguments.number, metavar="ID", help=_("number of the credential"))
+    encrypt.add_argument("text", type=arguments.hexadecimal, metavar="HEX", help=_("the text, encrypted"))
     encrypt.set_defaults(action=_set_encrypted)
 
 

@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _("Tell whether an SSH key holds a credential: exit code 0 yes, 1 no, 2 wrong usage."),
         epilog=_("is SHA256:… 3    is 3 SHA256:…    is contract ADDRESS (always no: there is no chain)"),
     )
-    made.add_argument("first", metavar="FINGERPRINT")
-    made.add_argument("second", metavar="ID")
+    made.add_argument("first", metavar="FINGERPRINT", help=_("of the key"))
+    made.add_argument("second", metavar="ID", help=_("number of the credential; either word may be first"))
     made.set_defaults(action=lambda words: _answer(made, words))
     return program.run(made, argv)
 

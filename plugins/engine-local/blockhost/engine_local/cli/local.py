@@ -29,8 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = made.add_subparsers(title=_("commands"), metavar="COMMAND")
     grant = verbs.add_parser("grant", help=_("give the owner of a public key a subscription"))
     grant.add_argument("keyfile", metavar="KEYFILE", help=_("the public key; `-` is standard input"))
-    grant.add_argument("--plan", required=True, metavar="NAME")
-    grant.add_argument("--days", required=True, type=arguments.days, metavar="N")
+    grant.add_argument("--plan", required=True, metavar="NAME", help=_("`blockhost-local plans` lists them"))
+    grant.add_argument("--days", required=True, type=arguments.days, metavar="N", help=_("until it expires"))
     grant.add_argument(
         "--once",
         type=arguments.occasion,
@@ -39,18 +39,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     grant.set_defaults(action=_grant)
     extend = verbs.add_parser("extend", help=_("add days to a subscription"))
-    extend.add_argument("number", type=arguments.number, metavar="ID")
-    extend.add_argument("--days", required=True, type=arguments.days, metavar="N")
+    extend.add_argument("number", type=arguments.number, metavar="ID", help=_("number of the subscription"))
+    extend.add_argument(
+        "--days", required=True, type=arguments.days, metavar="N", help=_("from its expiry, or from now")
+    )
     extend.set_defaults(action=_extend)
     revoke = verbs.add_parser("revoke", help=_("end a subscription now"))
-    revoke.add_argument("number", type=arguments.number, metavar="ID")
+    revoke.add_argument("number", type=arguments.number, metavar="ID", help=_("number of the subscription"))
     revoke.set_defaults(action=_revoke)
     transfer = verbs.add_parser("transfer", help=_("give a subscription and its machine to another key"))
-    transfer.add_argument("number", type=arguments.number, metavar="ID")
+    transfer.add_argument("number", type=arguments.number, metavar="ID", help=_("number of the subscription"))
     transfer.add_argument("keyfile", metavar="KEYFILE", help=_("the public key; `-` is standard input"))
     transfer.set_defaults(action=_transfer)
     show = verbs.add_parser("show", help=_("everything about one subscription"))
-    show.add_argument("number", type=arguments.number, metavar="ID")
+    show.add_argument("number", type=arguments.number, metavar="ID", help=_("number of the subscription"))
     _lists(verbs, show)
     return made
 

@@ -18,8 +18,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "blockhost-mint-nft",
         _("Give an SSH key a credential, and print the credential's number (from 0, never used twice)."),
     )
-    made.add_argument("--owner-wallet", required=True, type=arguments.address, metavar="SHA256:…")
-    made.add_argument("--user-encrypted", type=arguments.hexadecimal, default="0x", metavar="0x…")
+    made.add_argument(
+        "--owner-wallet",
+        required=True,
+        type=arguments.address,
+        metavar="SHA256:…",
+        help=_("fingerprint of the owner's key"),
+    )
+    made.add_argument(
+        "--user-encrypted",
+        type=arguments.hexadecimal,
+        default="0x",
+        metavar="0x…",
+        help=_("a text for the owner that is kept with it"),
+    )
     made.add_argument("--public-key", metavar="FILE", help=_("the owner's public key, to be kept with it"))
     made.add_argument(
         "--once",

@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Run a program as root in a virtual machine, by its guest agent.",
         epilog="One word is a line for the guest's shell. Exit code 255: it could not be run.",
     )
-    parser.add_argument("--timeout", type=float, default=0, metavar="SECONDS", help="give up after (never)")
+    parser.add_argument(
+        "--timeout", type=float, default=0, metavar="SECONDS", help="give up waiting after (never)"
+    )
     add_name(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="program and arguments")
     options = parser.parse_args(argv)
@@ -38,8 +40,8 @@ def _run(options: argparse.Namespace) -> int:
         ran = run_in_guest(
             options.name, options.command, get_database(create=False), timeout_s=options.timeout
         )
-    except BlockhostError as error:
-        return command_line.complain(PROGRAM, str(error), error.hint, code=NOT_RUN)
+    except (BlockhostError, OSError) as error:
+        return command_line.complain_of(PROGRAM, error, code=NOT_RUN)
     for stream, output in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
         stream.buffer.write(output)
         stream.flush()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from blockhost import command_line
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.vm_db import get_database
@@ -16,7 +17,7 @@ PROGRAM = "blockhost-vm-list"
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints NAME STATUS IP CREATED, separated by tabs, or JSON."""
     parser = parser_for(PROGRAM, "The machines of this host.")
-    parser.add_argument("--format", choices=("tsv", "json"), default="tsv")
+    command_line.add_format(parser, default="tsv")
     parser.add_argument("--metrics", action="store_true", help="with what each uses, all in one call")
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: _show(options.format, with_metrics=options.metrics))

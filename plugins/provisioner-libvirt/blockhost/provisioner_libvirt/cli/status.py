@@ -26,7 +26,7 @@ def _tell(name: str) -> None:
         found = power.status(name, get_database(create=False))
     except (BlockhostError, OSError) as error:
         found = "unknown"
-        command_line.complain(PROGRAM, str(error), getattr(error, "hint", ""))
+        command_line.complain_of(PROGRAM, error)
     print(found)
 
 
