@@ -22,6 +22,7 @@ from typing import Any
 
 from blockhost import paths
 from blockhost.errors import DamagedFile
+from blockhost.os_errors import about
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ def write_atomic(
     """Replace `path` durably. `owner` and `group` apply to the appliance's own root, as root.
 
     Raises:
-        OSError: nothing was changed.
+        OSError: it names `path`, which holds what it held before; or the new content where only
+            the directory's own fsync failed, which a power cut may then undo.
     """
     content = data.encode() if isinstance(data, str) else data
-    with _directory(path.parent) as directory:
+    with about(path), _directory(path.parent) as directory:
         temporary = f".{path.name}.{secrets.token_hex(6)}"
         try:
             _write_new(temporary, content, mode, account_ids(owner, group), directory)
@@ -59,7 +61,7 @@ def create_once(path: Path, *, mode: int, ids: tuple[int, int] = (-1, -1)) -> bo
     Raises:
         OSError: nothing was changed.
     """
-    with _directory(path.parent) as directory:
+    with about(path), _directory(path.parent) as directory:
         temporary = f".{path.name}.{secrets.token_hex(6)}"
         try:
             _write_new(temporary, b"", mode, ids, directory)
@@ -142,7 +144,7 @@ def read_sealed(path: Path) -> Any:
 
 def remove(path: Path) -> None:
     """Remove a file durably; a missing one is fine."""
-    with contextlib.suppress(FileNotFoundError), _directory(path.parent) as directory:
+    with contextlib.suppress(FileNotFoundError), about(path), _directory(path.parent) as directory:
         os.unlink(path.name, dir_fd=directory)
         os.fsync(directory)
 
@@ -170,7 +172,7 @@ def make_dir(path: Path, *, mode: int, owner: str | None = None, group: str | No
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=mode)
-    with _directory(path) as directory:
+    with about(path), _directory(path) as directory:
         if stat.S_IMODE(os.fstat(directory).st_mode) != mode:
             os.fchmod(directory, mode)
         ids = account_ids(owner, group)
@@ -215,10 +217,15 @@ def account_ids(owner: str | None, group: str | None) -> tuple[int, int]:
 
 
 def _keep_previous(path: Path) -> None:
-    with _directory(path.parent) as directory:
+    with about(path), _directory(path.parent) as directory:
         spare = f".{path.name}.{secrets.token_hex(6)}"
         os.link(path.name, spare, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        os.rename(spare, path.name + PREVIOUS, src_dir_fd=directory, dst_dir_fd=directory)
+        try:
+            os.rename(spare, path.name + PREVIOUS, src_dir_fd=directory, dst_dir_fd=directory)
+        finally:
+            # Two names of one file are left alone by rename(2): after a write that failed, it is that.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spare, dir_fd=directory)
 
 
 def _open_seal(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 from blockhost.errors import BlockhostError, StepFailed
+from blockhost.os_errors import explained
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.runner import Report
 from blockhost.pipeline.step import Step
@@ -28,6 +29,8 @@ def perform(step: Step, context: StepContext) -> Report:
     except Exception as error:
         for line in traceback.format_exc().splitlines():
             context.log(line)
+        if isinstance(error, OSError) and (known := explained(error)):
+            return Report(error=str(known), hint=known.hint)
         return Report(error=f"internal error ({type(error).__name__}), see the step's log")
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from blockhost.errors import BlockhostError, RecordNotKept
+from blockhost.os_errors import explained
 from blockhost.pipeline.records import Record, RecordStore, Status
 from blockhost.pipeline.step import Step
 
@@ -103,6 +105,9 @@ class Runner:
         """True when every step is completed.
 
         A failed step ends the run, unless `keep_going` says that the rest does not need it.
+
+        Raises:
+            RecordNotKept: how a step stands could not be written down, so nothing later runs.
         """
         config = dict(self._config)
         complete = True
@@ -133,10 +138,12 @@ class Runner:
         job = Job(step, dict(config), record.attempt, record.intent)
         try:
             report = self._launcher.launch(job, watcher)
-        except Exception:
-            # A fault of ours, not of the step: record it, then let it be seen.
-            self._save(replace(watcher.record, status=Status.FAILED, error="internal error, see the log"))
-            raise
+        except Exception as error:
+            known = _known(error)
+            if known is None:  # a fault of ours, not of the step: record it, then let it be seen
+                self._save(replace(watcher.record, status=Status.FAILED, error="internal error, see the log"))
+                raise
+            report = Report(error=str(known), hint=known.hint)
         return self._save(self._ended(watcher.record, report))
 
     def _ended(self, record: Record, report: Report) -> Record:
@@ -151,9 +158,16 @@ class Runner:
         )
 
     def _save(self, record: Record) -> Record:
-        self._store.save(record)
+        self._keep(record)
         self.tell(EventType.STEP, record.step_id, public(record))
         return record
+
+    def _keep(self, record: Record) -> None:
+        try:
+            self._store.save(record)
+        except OSError as error:
+            known = _known(error) or BlockhostError(str(error))
+            raise RecordNotKept(record.step_id, str(known), hint=known.hint) from error
 
     def tell(self, kind: EventType, step_id: str, data: Mapping[str, Any]) -> None:
         """Pass an event on; a listener's fault must not stop the run."""
@@ -165,7 +179,7 @@ class Runner:
     def save_intent(self, record: Record, data: dict[str, Any]) -> Record:
         """Make an intent durable before the step goes on."""
         updated = replace(record, intent=data)
-        self._store.save(updated)
+        self._keep(updated)
         return updated
 
 
@@ -185,6 +199,14 @@ class _RecordingWatcher:
 
     def intent(self, data: dict[str, Any]) -> None:
         self.record = self._runner.save_intent(self.record, data)
+
+
+def _known(error: Exception) -> BlockhostError | None:
+    """What need not be looked for in the code: an intent that could not be kept (its step ended before
+    its effect), or what the system refused."""
+    if isinstance(error, RecordNotKept):
+        return error
+    return explained(error) if isinstance(error, OSError) else None
 
 
 def public(record: Record) -> dict[str, Any]:
