@@ -22,6 +22,7 @@ from blockhost.fields import Fields, suggest
 from blockhost.framing import Peer
 from blockhost.i18n import gettext as _
 from blockhost.manifest import load_engine, load_provisioner
+from blockhost.os_errors import explained
 from blockhost.secret import Secret
 from installer.answers import ADMIN_SIGNATURE, resolve_secrets, split_secrets
 from installer.finalize import run
@@ -87,8 +88,10 @@ class Commands:
             return {"ok": True, **function(fields)}
         except BlockhostError as error:
             return self._refusal(error)
-        except Exception:
+        except Exception as error:
             log.exception("a request failed")
+            if isinstance(error, OSError) and (known := explained(error)):
+                return self._refusal(known)
             return {"ok": False, "error": _("internal error, see the log"), "hint": "", "code": "internal"}
 
     # --- the operator's identity and secrets -------------------------------------------------

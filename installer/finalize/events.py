@@ -6,6 +6,7 @@ saw and gets what came after.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -78,7 +79,8 @@ class EventLog:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._output.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            self._output.close()
 
     def _after(self, number: int) -> list[dict[str, Any]]:
         return [event for event in self._events if event["id"] > number]

@@ -9,15 +9,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
-from blockhost.errors import DamagedFile, WorkerError
+from blockhost.errors import BlockhostError, DamagedFile, WorkerError
 from blockhost.fields import Fields
 from blockhost.files import read_sealed, remove_sealed, write_sealed
 from blockhost.i18n import gettext as _
+from blockhost.os_errors import explained
 from blockhost.paths import setup_dir, state_dir
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.records import Record, RecordStore, Status
@@ -195,24 +196,62 @@ def remove_header() -> None:
     remove_sealed(header_file())
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run broke off when no record could say so: the disk that refuses the record, for one."""
+
+    error: str
+    hint: str = ""
+    step_id: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> Stop:
+        if isinstance(error, OSError):
+            error = explained(error) or error
+        if isinstance(error, BlockhostError):
+            return cls(str(error), error.hint, getattr(error, "step_id", ""))
+        return cls(_("internal error, see the log"))
+
+
 @dataclass(slots=True)
 class View:
-    """One look at the setup: header, records, and whether somebody is at work."""
+    """One look at the setup: header, records, and whether somebody is at work.
+
+    `stop` is how the last run of this process broke off, if it did.
+    """
 
     header: Header | None
     records: list[Record] = field(default_factory=list)
     running: bool = False
     completed: bool = False
     damage: DamagedFile | None = None
+    stop: Stop | None = None
 
     @classmethod
-    def look(cls, *, running: bool) -> View:
+    def look(cls, *, running: bool, stop: Stop | None = None) -> View:
         try:
             header = load_header()
         except DamagedFile as damage:
             return cls(None, running=running, damage=damage)
         records = header.records() if header else []
-        return cls(header, records, running, complete_marker().exists())
+        return cls(header, records, running, complete_marker().exists(), stop=None if running else stop)
+
+    @property
+    def shown(self) -> list[Record]:
+        """The records, with the step failed at which the run broke off."""
+        records = list(self.records)
+        if self.stop and records:
+            at = self._stopped_at(self.stop)
+            records[at] = replace(
+                records[at], status=Status.FAILED, error=self.stop.error, hint=self.stop.hint
+            )
+        return records
+
+    def _stopped_at(self, stop: Stop) -> int:
+        """The step that it names, else the first unfinished one, else the last."""
+        named = [i for i, record in enumerate(self.records) if record.step_id == stop.step_id]
+        unfinished = [i for i, record in enumerate(self.records) if record.status is not Status.COMPLETED]
+        return [*named, *unfinished, len(self.records) - 1][0]
 
     @property
     def run_id(self) -> str:
@@ -222,7 +261,7 @@ class View:
     def status(self) -> RunStatus:
         if self.running:
             return RunStatus.RUNNING
-        if self.damage or any(record.status is Status.FAILED for record in self.records):
+        if self.damage or any(record.status is Status.FAILED for record in self.shown):
             return RunStatus.FAILED
         if self.header is None:
             return RunStatus.PENDING
@@ -246,14 +285,15 @@ class View:
     def as_json(self, fractions: Mapping[str, float]) -> dict[str, Any]:
         """The contract's status document."""
         infos = self.header.steps if self.header else ()
-        failed = next((record for record in self.records if record.status is Status.FAILED), None)
-        active = next((record for record in self.records if record.status is Status.IN_PROGRESS), None)
+        records = self.shown
+        failed = next((record for record in records if record.status is Status.FAILED), None)
+        active = next((record for record in records if record.status is Status.IN_PROGRESS), None)
         document: dict[str, Any] = {
             "status": self.status.value,
             "run_id": self.run_id or None,
             "progress": self.progress(fractions),
             "current_step": active.step_id if active and self.running else None,
-            "completed_steps": [r.step_id for r in self.records if r.status is Status.COMPLETED],
+            "completed_steps": [r.step_id for r in records if r.status is Status.COMPLETED],
             "steps": {
                 info.id: {
                     **public(record),
@@ -261,7 +301,7 @@ class View:
                     "expect_s": list(info.expect_s),
                     "irreversible": info.irreversible,
                 }
-                for info, record in zip(infos, self.records, strict=True)
+                for info, record in zip(infos, records, strict=True)
             },
             "failed_step": failed.step_id if failed else None,
             "error": failed.error if failed else None,

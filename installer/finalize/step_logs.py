@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import TextIO
 
 from blockhost.files import make_dir
 
+log = logging.getLogger(__name__)
+
 
 class StepLogs:
     """Appends lines to `<directory>/<step>.log`; never fsyncs, never fails the step."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = make_dir(directory, mode=0o700)
+        self._directory = directory
         self._open: dict[str, TextIO] = {}
 
     def __enter__(self) -> StepLogs:
@@ -25,15 +29,21 @@ class StepLogs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for file in self._open.values():
-            file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                file.close()
 
     def write(self, step_id: str, line: str) -> None:
-        """Append one line with the time of day."""
-        file = self._open.get(step_id)
-        if file is None:
-            file = append_private(self._directory / f"{step_id}.log")
-            self._open[step_id] = file
-        file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        """Append one line with the time of day; where the disk takes none, the run goes on without."""
+        try:
+            self._file(step_id).write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        except OSError as error:
+            log.warning("cannot write the log of step %s: %s", step_id, error.strerror)
+
+    def _file(self, step_id: str) -> TextIO:
+        if step_id not in self._open:
+            make_dir(self._directory, mode=0o700)
+            self._open[step_id] = append_private(self._directory / f"{step_id}.log")
+        return self._open[step_id]
 
 
 def append_private(path: Path) -> TextIO:

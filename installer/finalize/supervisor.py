@@ -23,7 +23,7 @@ from blockhost.pipeline.runner import Event, EventType, Runner
 from blockhost.secret import Secret
 from installer.finalize import run
 from installer.finalize.events import EventLog
-from installer.finalize.run import Command, Header, StepInfo, View
+from installer.finalize.run import Command, Header, StepInfo, Stop, View
 from installer.finalize.step_logs import StepLogs
 from installer.vault import Vault
 
@@ -44,12 +44,13 @@ class Supervisor:
         self._guard = threading.RLock()
         self._lock = _MachineLock()
         self._active = ""
+        self._stop: Stop | None = None
         self._fractions: dict[str, float] = {}
 
     # --- asking ----------------------------------------------------------------------------
 
     def view(self) -> View:
-        return View.look(running=bool(self._active))
+        return View.look(running=bool(self._active), stop=self._stop)
 
     def status(self) -> dict[str, Any]:
         """The contract's status document, derived now."""
@@ -94,7 +95,11 @@ class Supervisor:
             if view.damage:
                 raise WorkerError(str(view.damage), code="damaged", hint=view.damage.hint)
             if header is None or header.config != config or header.steps != tuple(steps):
-                header = self._begin(view, Header.new(answers, config, steps, plan_hash))
+                try:
+                    header = self._begin(view, Header.new(answers, config, steps, plan_hash))
+                except OSError as error:  # told to who asked; whoever looks later sees it, too
+                    self._stop = Stop.of(error)
+                    raise
             self._launch(header)
         return header
 
@@ -142,6 +147,7 @@ class Supervisor:
             run.complete_marker().unlink(missing_ok=True)
             run.remove_header()
             self._forget_other_runs(keep="")
+            self._stop = None
             self._fractions.clear()
         self._events.add("run", {"status": "pending", "run_id": None, "progress": 0})
 
@@ -154,7 +160,7 @@ class Supervisor:
             if not self._lock.acquire():
                 run.require(command, run.RunStatus.RUNNING, View.look(running=True).run_id)
             try:
-                view = View.look(running=False)
+                view = View.look(running=False, stop=self._stop)
                 run.require(command, view.status, view.run_id)
                 yield view
             finally:
@@ -182,32 +188,39 @@ class Supervisor:
     # --- running ---------------------------------------------------------------------------
 
     def _launch(self, header: Header) -> None:
+        self._stop = None
         self._active = header.run_id
         self._fractions.clear()
         threading.Thread(target=self._run, args=(header,), name="run", daemon=True).start()
 
     def _run(self, header: Header) -> None:
+        stop = None
+        try:
+            self._work(header)
+        except Exception as error:
+            log.exception("the run broke off")
+            stop = Stop.of(error)
+        finally:
+            with self._guard:
+                self._stop = stop
+                self._active = ""
+                self._lock.release()
+            self._tell_run()
+
+    def _work(self, header: Header) -> None:
         for directory in _written_by_steps(header):
             remove_leftovers(directory)
         with StepLogs(setup_dir() / "logs" / header.run_id) as logs:
-            try:
-                self._tell_run()
-                runner = Runner(
-                    [step.as_step() for step in header.steps],
-                    header.store,
-                    self._launcher(),
-                    config=header.config,
-                    listener=lambda event: self._listen(event, logs),
-                )
-                if runner.run():
-                    _mark_complete(header)
-            except Exception:
-                log.exception("the run broke off")
-            finally:
-                with self._guard:
-                    self._active = ""
-                    self._lock.release()
-                self._tell_run()
+            self._tell_run()
+            runner = Runner(
+                [step.as_step() for step in header.steps],
+                header.store,
+                self._launcher(),
+                config=header.config,
+                listener=lambda event: self._listen(event, logs),
+            )
+            if runner.run():
+                _mark_complete(header)
 
     def _listen(self, event: Event, logs: StepLogs) -> None:
         data = dict(event.data)
@@ -270,12 +283,13 @@ def _mark_complete(header: Header) -> None:
 
 
 def _require_retryable(view: View, step_id: str) -> None:
-    record = next((record for record in view.records if record.step_id == step_id), None)
+    records = view.shown
+    record = next((record for record in records if record.step_id == step_id), None)
     if record is None:
         raise WorkerError(_("there is no step %r") % step_id, code="unknown-step")
     if record.status is Status.COMPLETED:
         raise WorkerError(_("the step %r is completed") % step_id, code="completed-step")
-    first = next(record for record in view.records if record.status is not Status.COMPLETED)
+    first = next(record for record in records if record.status is not Status.COMPLETED)
     if record is not first:
         raise WorkerError(
             _("the step %(asked)r waits for %(first)r") % {"asked": step_id, "first": first.step_id},

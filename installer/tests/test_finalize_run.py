@@ -12,6 +12,7 @@ from blockhost.pipeline.records import Record, Status
 from blockhost.pipeline.step import Step
 from installer.finalize import run
 from installer.finalize.run import LEGAL, Command, Header, RunStatus, StepInfo, View
+from installer.finalize.supervisor import _require_retryable
 
 STEPS = (StepInfo("one", "One", expect_s=(1, 1)), StepInfo("two", "Two", expect_s=(3, 3), irreversible=True))
 
@@ -160,3 +161,42 @@ def test_damage_of_both_generations_is_raised() -> None:
         file.write_text("{")
     with pytest.raises(DamagedFile):
         run.load_header()
+
+
+FULL = run.Stop("/etc/blockhost/x: No space left on device", "Free some space", "one")
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "named", "shown"),
+    [
+        (Status.IN_PROGRESS, Status.PENDING, "one", "one"),  # its record could not be written
+        (Status.COMPLETED, Status.PENDING, "one", "one"),  # written, but nobody knows how durably
+        (Status.COMPLETED, Status.PENDING, "", "two"),  # between steps: Retry starts there
+        (Status.COMPLETED, Status.COMPLETED, "", "two"),  # the marker at the end
+    ],
+)
+def test_a_run_that_no_record_could_stop_is_shown_as_failed(
+    one: Status, two: Status, named: str, shown: str
+) -> None:
+    header = _header()
+    _status(header, one, two)
+    view = View.look(running=False, stop=replace(FULL, step_id=named))
+    document = view.as_json({})
+    assert (document["status"], document["failed_step"]) == ("failed", shown)
+    assert (document["error"], document["hint"]) == (FULL.error, FULL.hint)
+    assert document["steps"][shown]["status"] == "failed"
+    _require_retryable(view, shown)
+    assert [record.status for record in view.records] == [one, two], (
+        "what is on the disk says no more than that"
+    )
+
+
+def test_a_run_that_goes_on_forgets_how_it_stopped() -> None:
+    view = View.look(running=True, stop=FULL)
+    _status(_header(), Status.IN_PROGRESS, Status.PENDING)
+    assert view.status is RunStatus.RUNNING
+    assert View.look(running=True, stop=FULL).as_json({})["error"] is None
+
+
+def test_a_stop_without_a_run_leaves_it_not_started() -> None:
+    assert View.look(running=False, stop=FULL).status is RunStatus.PENDING
