@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from blockhost.config_files import ADDRESSBOOK, BLOCKHOST, write_config
+from blockhost.engine_local import sealing
 from blockhost.engine_local.cli import ab, bhcrypt, bw, generate_signup, is_, local, mint_nft
-from blockhost.engine_local.ledger import credentials, open_ledger, plans
+from blockhost.engine_local.ledger import credentials, open_ledger, plans, subscriptions
 from blockhost.engine_local.ledger.plans import Offer
 from blockhost.errors import RootAgentConnectionError
 
@@ -374,13 +375,51 @@ def test_encrypt_and_decrypt_by_argument_file_and_stdin(run, stdin, key, tmp_pat
         (["generate-keypair", "--show-pubkey"], "without a chain"),
         (["derive-pubkey", "--private-key", "ab"], "without a chain"),
         (["key-to-address", "--key", "ab"], "without a chain"),
-        (["decrypt", "--private-key-file", "f", "--ciphertext", "ab"], "without a chain"),
+        (["decrypt", "--private-key-file", "/nonexistent", "--ciphertext", "ab"], "No such file"),
+        (["decrypt", "--private-key-file", "-"], "only one of"),
     ],
 )
 def test_bhcrypt_refusals(run, words, problem):
     code, out, err = run("bhcrypt", *words)
     assert (code, out) == (1, "")
     assert problem in err
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_sealed_text_is_opened_by_its_key_alone(run, stdin, make_key, tmp_path, kind):
+    key = make_key(kind)
+    sealed = sealing.seal(" ".join(key.public.read_text().split()[:2]), "grüß dich\n".encode())
+    opening = ["decrypt", "--private-key-file", str(key.file)]
+    expected = (0, "grüß dich\n", "")
+    assert run("bhcrypt", *opening, "--ciphertext", f"0x{sealed.hex()}") == expected
+    file = tmp_path / "details"
+    file.write_text(sealing.armoured(sealed))
+    assert run("bhcrypt", *opening, "--ciphertext-file", str(file)) == expected
+    stdin(sealing.armoured(sealed))
+    assert run("bhcrypt", *opening) == expected
+    stdin(key.file.read_text())
+    assert run("bhcrypt", "decrypt", "--private-key-file", "-", "--ciphertext-file", str(file)) == expected
+
+    other = ["decrypt", "--private-key-file", str(make_key(kind, "other").file)]
+    assert "not encrypted for this key" in run("bhcrypt", *other, "--ciphertext-file", str(file))[2]
+    altered = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    for text, problem in (
+        (f"0x{altered.hex()}", "altered"),
+        (f"0x{sealed[:80].hex()}", "cut short"),
+        ("0xzz", "neither hexadecimal"),
+        (sealing.armoured(sealed).replace("END AGE", "END"), "not an age file"),
+    ):
+        code, out, err = run("bhcrypt", *opening, "--ciphertext", text)
+        assert (code, out, problem in err) == (1, "", True), err
+
+
+def test_key_with_a_passphrase_is_left_to_age(run, tmp_path):
+    file = tmp_path / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "passphrase", "-f", file], check=True)
+    public = " ".join(file.with_suffix(".pub").read_text().split()[:2])
+    text = f"0x{sealing.seal(public, b'x').hex()}"
+    code, _out, err = run("bhcrypt", "decrypt", "--private-key-file", str(file), "--ciphertext", text)
+    assert (code, "age --decrypt -i" in err) == (1, True)
 
 
 def test_bhcrypt_refuses_ecdsa_with_the_reason(run, make_key):
@@ -463,6 +502,37 @@ def test_grant_reads_standard_input_and_happens_once(small, run, stdin, key):
         words = ["grant", "-", "--plan", "Small", "--days", "30", "--once", "invoice 7"]
         assert run("blockhost-local", *words)[1] == "1\n"
     assert len(run("blockhost-local", "list")[1].splitlines()) == 2
+
+
+def test_withdrawn_plan_is_not_sold_and_what_was_sold_goes_on(small, run, stdin, key, root):
+    page = root / "var/www/blockhost/signup.html"
+    run("blockhost-generate-signup")
+    granting = ["grant", str(key.public), "--plan", "Small", "--days", "30"]
+    assert run("blockhost-local", *granting, "--once", "invoice 7")[1] == "1\n"
+    before = run("blockhost-local", "show", "1", "--format", "json")[1]
+    assert run("blockhost-local", "withdraw", "Small") == (0, "", "")
+    assert "Small" not in page.read_text()
+    assert run("blockhost-local", "plans")[1].splitlines()[1].endswith("20 GB  no")
+    code, out, err = run("blockhost-local", *granting)
+    assert (code, out) == (1, "")
+    assert "no longer offered" in err
+    assert "blockhost-local offer" in err
+    assert run("blockhost-local", *granting, "--once", "invoice 7")[:2] == (0, "1\n")
+    assert run("blockhost-local", "show", "1", "--format", "json")[1] == before
+    with open_ledger() as open_book:
+        assert subscriptions.plan_of(open_book, 1) == Offer("Small", 50)
+    assert run("blockhost-local", "extend", "1", "--days", "5")[0] == 0
+
+    assert run("blockhost-local", "withdraw", "Small") == (0, "", "")  # safe to repeat
+    assert run("blockhost-local", "offer", "Small") == (0, "", "")
+    assert "Small" in page.read_text()
+    assert run("blockhost-local", *granting)[1] == "2\n"
+
+
+def test_plan_that_is_not_there_cannot_be_withdrawn(small, run):
+    code, out, err = run("blockhost-local", "withdraw", "Large")
+    assert (code, out) == (1, "")
+    assert "Plans: Small" in err
 
 
 def test_plans_are_listed(small, run):

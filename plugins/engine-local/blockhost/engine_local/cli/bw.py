@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from blockhost.config import load_blockhost_config
 from blockhost.config_files import BLOCKHOST
 from blockhost.engine_local import identity, sshsig
-from blockhost.engine_local.cli import arguments, program
+from blockhost.engine_local.cli import arguments, program, signup_page
 from blockhost.engine_local.ledger import credentials, open_ledger, plans
 from blockhost.engine_local.ledger.plans import Offer
-from blockhost.engine_local.signup import page
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.i18n import gettext as _
 
@@ -131,18 +130,8 @@ def _create_plan(words: argparse.Namespace) -> int:
     offer = Offer(words.name, words.price_cents, words.cpu, words.memory_mb, words.disk_gb)
     with open_ledger() as book:
         print(plans.create(book, offer))
-    _renew_signup_page()
+    signup_page.renew()
     return 0
-
-
-def _renew_signup_page() -> None:
-    """The page shows the plans, so it follows them; only root may write where nginx reads."""
-    if not page.default_path().exists():
-        return
-    try:
-        page.publish()
-    except PermissionError:
-        print(_("As root, `blockhost-generate-signup` shows the plan on the signup page."), file=sys.stderr)
 
 
 def _set_encrypted(words: argparse.Namespace) -> int:

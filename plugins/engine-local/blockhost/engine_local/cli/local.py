@@ -1,4 +1,4 @@
-"""`blockhost-local`: the operator's till. Grants, extends, transfers, shows and revokes subscriptions."""
+"""`blockhost-local`: the operator's till: subscriptions, and which plans there are for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from blockhost import command_line
 from blockhost.engine_local import identity, sealing
-from blockhost.engine_local.cli import arguments, machines, program
+from blockhost.engine_local.cli import arguments, machines, program, signup_page
 from blockhost.engine_local.identity import PublicKey
 from blockhost.engine_local.ledger import Ledger, credentials, keys, open_ledger, plans, subscriptions
 from blockhost.engine_local.ledger.subscriptions import Subscription, as_text
@@ -58,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lists(verbs: argparse._SubParsersAction[argparse.ArgumentParser], show: argparse.ArgumentParser) -> None:
+    for verb, is_active, purpose in (
+        ("withdraw", False, _("no longer offer a plan; subscriptions of it go on")),
+        ("offer", True, _("offer a plan again that was withdrawn")),
+    ):
+        change = verbs.add_parser(verb, help=purpose)
+        change.add_argument("plan", metavar="NAME", help=_("`blockhost-local plans` lists them"))
+        change.set_defaults(action=_set_active, is_active=is_active)
     listing = verbs.add_parser("list", help=_("all subscriptions"))
     offers = verbs.add_parser("plans", help=_("all plans"))
     for command, action in ((show, _show), (listing, _list), (offers, _plans)):
@@ -69,8 +76,11 @@ def _grant(words: argparse.Namespace) -> int:
     key = _key(words.keyfile)
     with open_ledger() as book:
         plan = plans.find(book, words.plan)
-        if not plan.active:
-            raise BlockhostError(_("The plan “%(name)s” is no longer offered.") % {"name": words.plan})
+        if not plan.active and subscriptions.find_once(book, words.once) is None:
+            raise BlockhostError(
+                _("The plan “%(name)s” is no longer offered.") % {"name": words.plan},
+                hint=_("`blockhost-local offer` offers it again; subscriptions of it can be extended."),
+            )
         print(subscriptions.grant(book, key, plan_id=plan.id, days=words.days, once=words.once))
     return 0
 
@@ -154,10 +164,18 @@ def _plans(words: argparse.Namespace) -> int:
     elif known:
         rows = [
             (plan.id, plan.offer.name, page.price(plan.offer.price_cents), plan.offer.cpu,
-             page.memory(plan.offer.memory_mb), f"{plan.offer.disk_gb} GB")
+             page.memory(plan.offer.memory_mb), f"{plan.offer.disk_gb} GB",
+             _("yes") if plan.active else _("no"))
             for plan in known
         ]  # fmt: skip
-        program.print_table(("ID", "NAME", "PRICE", "CPU", "MEMORY", "DISK"), rows)
+        program.print_table(("ID", "NAME", "PRICE", "CPU", "MEMORY", "DISK", "OFFERED"), rows)
+    return 0
+
+
+def _set_active(words: argparse.Namespace) -> int:
+    with open_ledger() as book:
+        plans.set_active(book, words.plan, is_active=words.is_active)
+    signup_page.renew()
     return 0
 
 

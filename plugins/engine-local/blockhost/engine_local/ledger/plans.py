@@ -63,7 +63,9 @@ def create(ledger: Ledger, offer: Offer) -> int:
         if _row(ledger, offer.name) is not None:
             raise BlockhostError(
                 _("There is already a plan “%(name)s”.") % {"name": offer.name},
-                hint=_("`blockhost-local plans` lists them."),
+                hint=_(
+                    "`blockhost-local plans` lists them, also those that `blockhost-local offer` brings back."
+                ),
             )
         return _insert(ledger, offer)
 
@@ -81,6 +83,16 @@ def ensure(ledger: Ledger, offer: Offer) -> int:
                 (offer.price_cents, offer.cpu, offer.memory_mb, offer.disk_gb, known.id),
             )
         return known.id
+
+
+def set_active(ledger: Ledger, name: str, *, is_active: bool) -> None:
+    """Offer a plan, or no longer. Subscriptions of it go on either way, and can be extended.
+
+    Raises:
+        BlockhostError: there is no such plan.
+    """
+    with ledger.transaction():
+        ledger.execute("UPDATE plans SET active = ? WHERE id = ?", (int(is_active), find(ledger, name).id))
 
 
 def find(ledger: Ledger, name: str) -> Plan:

@@ -64,12 +64,11 @@ def grant(ledger: Ledger, key: PublicKey, *, plan_id: int, days: int, once: str 
     Raises:
         BlockhostError: the clock is in doubt, and so would be the end.
     """
-    wall_clock.require()
     with ledger.transaction():
-        if once is not None:
-            known = ledger.one("SELECT id FROM subscriptions WHERE once = ?", (once,))
-            if known is not None:
-                return int(known["id"])
+        known = find_once(ledger, once)
+        if known is not None:
+            return known
+        wall_clock.require()
         keys.remember(ledger, key)
         made = ledger.execute(
             "INSERT INTO subscriptions (plan_id, owner, once, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
@@ -77,6 +76,12 @@ def grant(ledger: Ledger, key: PublicKey, *, plan_id: int, days: int, once: str 
         )
         assert made.lastrowid is not None
         return made.lastrowid
+
+
+def find_once(ledger: Ledger, once: str | None) -> int | None:
+    """The number that was granted for an occasion."""
+    row = ledger.one("SELECT id FROM subscriptions WHERE once = ?", (once,))
+    return None if row is None else int(row["id"])
 
 
 def extend(ledger: Ledger, number: int, *, days: int) -> None:
