@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+from collections import Counter
 from typing import Any
 
 from flask import Blueprint, abort, current_app, make_response, redirect, render_template, request, url_for
@@ -14,11 +16,14 @@ from admin.vms.inventory import CHARTS, Inventory
 from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
+from blockhost.i18n import ngettext
 
 blueprint = Blueprint("vms", __name__)
 
-#: The contract's pattern of names in the panel.
-NAME = re.compile(r"[a-z0-9-]{1,64}")
+#: The contract's pattern of names in the panel, but for a first dash: a command would take it for an option.
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+#: From so many machines on, the page offers to look for some.
+MANY = 8
 CHART_WIDTH, CHART_HEIGHT = 120, 28
 
 
@@ -30,7 +35,8 @@ def show() -> Reply:
 @blueprint.get("/api/vms")
 def listing() -> Reply:
     try:
-        return {"vms": machines()}, 200
+        found = machines()
+        return {"vms": found, "summary": summary(found)}, 200
     except BlockhostError as error:
         return {"ok": False, "error": str(error)}, 503
 
@@ -63,21 +69,35 @@ def machines() -> list[dict[str, Any]]:
             **machine,
             "busy": running.get(machine["name"], ""),
             "problem": failed.get(machine["name"], ""),
-            "shown": shown(machine["metrics"] or {}),
+            "shown": shown(machine, running.get(machine["name"], "")),
             "charts": {name: points(machine["history"].get(name, [])) for name, _used, _whole in CHARTS},
         }
         for machine in inventory.machines()
     ]
 
 
-def shown(metrics: dict[str, Any]) -> dict[str, str]:
-    """The figures as the page writes them, by field; its script puts the same texts there."""
+def shown(machine: dict[str, Any], busy: str = "") -> dict[str, str]:
+    """The changing texts as the page writes them, by field; its script puts the same ones there."""
+    metrics = machine["metrics"] or {}
+    expires = machine["expires_at"]
+    # A machine that the database does not know is not one that lives for ever.
+    without_end = _("never") if machine["vmid"] is not None else "–"
     return {
+        "busy": _("%(verb)s is going on …") % {"verb": busy} if busy else "",
+        "expires": moment(expires) if expires else without_end,
         "cpu": figure(metrics.get("cpu_percent"), "%"),
         "memory": figure(metrics.get("memory_used_mb"), "MB"),
         "rx": rate(metrics.get("net_rx_bytes_sec")),
         "tx": rate(metrics.get("net_tx_bytes_sec")),
     }
+
+
+def summary(found: list[dict[str, Any]]) -> str:
+    """How many machines there are, and how many in each state: `3 machines: 2 active, 1 suspended`."""
+    states = Counter(str(machine["status"]) for machine in found)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    many = ngettext("%(count)d machine", "%(count)d machines", len(found)) % {"count": len(found)}
+    return f"{many}: {counts}" if found else ""
 
 
 def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
@@ -86,20 +106,31 @@ def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
     try:
         found = machines()
     except BlockhostError as error:
-        found, unavailable = [], str(error)
+        found, unavailable = [], f"{error} – {error.hint}" if error.hint else str(error)
     html = render_template(
         "vms.html",
         machines=found,
+        summary=summary(found),
         width=CHART_WIDTH,
         height=CHART_HEIGHT,
         problem=problem,
         about=about,
         unavailable=unavailable,
         clock=wall_clock.read(),
+        moment=moment,
+        many=MANY,
     )
     reply = make_response(html, code)
     reply.headers["Content-Security-Policy"] = guard.POLICY_WITH_SCRIPTS
     return reply
+
+
+def moment(text: object) -> str:
+    """A record's time for people; what is none is shown as it is."""
+    try:
+        return f"{datetime.datetime.fromisoformat(str(text)).astimezone(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return str(text)
 
 
 def points(values: list[float | None], slots: int = 60) -> str:

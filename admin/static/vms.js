@@ -13,19 +13,31 @@ function update(card, machine) {
   const status = field(card, "status");
   status.textContent = machine.status;
   status.dataset.status = machine.status;
-  const busy = field(card, "busy");
-  const going = machine.busy ? `${machine.busy} …` : "";
-  if (Boolean(machine.busy) !== Boolean(busy.textContent)) busy.textContent = going;
   const problem = field(card, "problem");
   problem.hidden = !machine.problem;
   problem.textContent = machine.problem;
-  if (machine.expires_at) field(card, "expires").textContent = machine.expires_at;
   // Texts and lines as the page itself was made of: there is one way to write a figure.
-  for (const [name, text] of Object.entries(machine.shown)) field(card, name).textContent = text;
+  for (const [name, text] of Object.entries(machine.shown)) {
+    // Only what changed: a text that is set anew is read out anew.
+    if (field(card, name).textContent !== text) field(card, name).textContent = text;
+  }
   for (const [name, points] of Object.entries(machine.charts)) {
     card.querySelector(`[data-chart="${name}"] polyline`).setAttribute("points", points);
   }
   for (const button of card.querySelectorAll("form button")) button.disabled = Boolean(machine.busy);
+}
+
+const search = document.getElementById("search");
+
+// Shows the cards that hold every word; an empty field shows all.
+function lookFor() {
+  if (!search) return;
+  const words = search.querySelector("input").value.toLowerCase().split(/\s+/);
+  for (const card of machines.querySelectorAll("[data-name]")) {
+    const told = card.querySelectorAll("h2, dd, [data-field=status]");
+    const text = [...told].map((part) => part.textContent.toLowerCase()).join(" ");
+    card.hidden = !words.every((word) => text.includes(word));
+  }
 }
 
 async function refresh() {
@@ -46,11 +58,17 @@ async function refresh() {
       return;
     }
     for (const machine of document_.vms) update(cards.get(machine.name), machine);
+    document.getElementById("summary").textContent = document_.summary;
+    lookFor();
   } catch {
     stale.hidden = false;
   }
 }
 
+if (search) {
+  search.hidden = false;
+  search.addEventListener("input", lookFor);
+}
 setInterval(() => {
   if (!document.hidden) refresh();
 }, PERIOD_MS);

@@ -62,8 +62,10 @@ def test_list_is_merged_with_the_record(
     assert machine["expires_at"]
     assert machine["history"] == {"cpu": [25.0], "memory": [50.0]}
     page = inside.get("/vms").text
-    for text in ("blockhost-001", "SHA256:me", "10.0.0.5", "25 %", "512 MB", machine["expires_at"]):
+    expires = machine["expires_at"][:16].replace("T", " ") + " UTC"
+    for text in ("blockhost-001", "SHA256:me", "10.0.0.5", "25 %", "512 MB", expires, "2026-01-02 03:04 UTC"):
         assert text in page
+    assert machine["shown"]["expires"] == expires
 
 
 def test_clock_in_doubt_is_told(inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +102,25 @@ def test_provisioner_that_lists_no_metrics_is_asked_without(
     vms(inside)
     plain, full = ["list", "--format", "json"], ["list", "--format", "json", "--metrics"]
     assert provisioner.calls() == [full, plain, plain]
+    # A moment's illness does not take the figures away for good.
+    provisioner.lists({**LISTED, "metrics": METRICS})
+    app.extensions["inventory"].clock = lambda: time.monotonic() + 61
+    assert vms(inside)[0]["metrics"] == METRICS
+
+
+def test_machines_are_counted(inside: Any, provisioner: ToldProvisioner) -> None:
+    names = [f"blockhost-{number:03}" for number in range(9)]
+    provisioner.lists(*({**LISTED, "name": name} for name in names), {**LISTED, "status": "suspended"})
+    text = "10 machines: 9 active, 1 suspended"
+    assert inside.get("/api/vms").json["summary"] == text
+    page = inside.get("/vms").text
+    assert text in page
+    assert 'id="look-for"' in page
+
+
+def test_end_of_an_unknown_machine_is_not_never(inside: Any, provisioner: ToldProvisioner) -> None:
+    provisioner.lists(LISTED)
+    assert vms(inside)[0]["shown"]["expires"] == "–"
 
 
 @pytest.mark.parametrize("stdout", ["not json", "{}", "[1]"])
@@ -144,6 +165,12 @@ def test_refusal_is_said_in_the_commands_own_words(inside: Any, provisioner: Tol
     assert "blockhost-001 has expired" in page.text
 
 
+def test_refusal_comes_with_its_hint(inside: Any, provisioner: ToldProvisioner) -> None:
+    provisioner.does("start", code=1, stderr="a warning\nit has expired\n  blockhost-vm-resume wakes it")
+    reply = inside.post("/api/vms/blockhost-001/start", headers=JSON)
+    assert reply.json["error"] == "it has expired – blockhost-vm-resume wakes it"
+
+
 @pytest.mark.parametrize("typed", ["", "blockhost-002", "yes"])
 def test_destroying_by_form_needs_the_name(inside: Any, provisioner: ToldProvisioner, typed: str) -> None:
     provisioner.does("destroy")
@@ -155,7 +182,7 @@ def test_destroying_by_form_needs_the_name(inside: Any, provisioner: ToldProvisi
 
 
 @pytest.mark.parametrize(
-    "path", ["blockhost-001/explode", "Blockhost/start", "a;b/start", "--help%20x/start", "x" * 65 + "/start"]
+    "path", ["blockhost-001/explode", "Blockhost/start", "a;b/start", "--help/start", "x" * 65 + "/start"]
 )
 def test_what_is_no_name_or_verb_is_not_run(inside: Any, provisioner: ToldProvisioner, path: str) -> None:
     assert inside.post(f"/api/vms/{path}", headers=JSON).status_code == 404

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
-from blockhost.provisioner import get_provisioner
+from blockhost.provisioner import failure, get_provisioner
 
 VERBS = ("start", "stop", "kill", "destroy")
 #: A request is answered within this time, below nginx's patience; the work goes on after it.
@@ -72,9 +72,10 @@ class Actions:
     def _work(self, verb: str, name: str, outcome: _Outcome) -> None:
         try:
             done = get_provisioner().run(verb, [name], timeout=TIMEOUT_S)
-            outcome.problem = "" if done.code == 0 else _said(verb, name, done.stderr, done.code)
+            if done.code != 0:
+                raise failure(verb, done)
         except BlockhostError as error:
-            outcome.problem = str(error)
+            outcome.problem = f"{error} – {error.hint}" if error.hint else str(error)
         finally:
             with self._lock:
                 del self._running[name]
@@ -88,10 +89,3 @@ class Actions:
 class _Outcome:
     ended: threading.Event = field(default_factory=threading.Event)
     problem: str = ""
-
-
-def _said(verb: str, name: str, stderr: str, code: int) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else _("%(verb)s %(name)s: exit code %(code)s") % {
-        "verb": verb, "name": name, "code": code,
-    }  # fmt: skip

@@ -18,12 +18,13 @@ from blockhost import vm_db
 from blockhost.errors import BlockhostError
 from blockhost.fields import load_json_document
 from blockhost.i18n import gettext as _
-from blockhost.provisioner import get_provisioner
+from blockhost.provisioner import failure, get_provisioner
 
 #: Seconds for which a snapshot is good enough, and how many the charts show.
 FRESH_S = 4.0
 KEPT = 60
 LIST_TIMEOUT_S = 30.0
+WITHOUT_METRICS_S = 60.0
 #: What a chart draws: name, the metric, and the metric that is its whole (None: percent).
 CHARTS: tuple[tuple[str, str, str | None], ...] = (
     ("cpu", "cpu_percent", None),
@@ -46,7 +47,8 @@ class Inventory:
     _seen: float = float("-inf")
     _machines: list[dict[str, Any]] = field(default_factory=list)
     _history: dict[str, dict[str, deque[float | None]]] = field(default_factory=dict)
-    _lists_metrics: bool = True
+    #: When to ask for metrics again: not every provisioner's list has them, and this one may be ill.
+    _metrics_from: float = float("-inf")
 
     def machines(self) -> list[dict[str, Any]]:
         """Every machine: contract's `list` fields, record, `metrics` (or None), and `history` of percents.
@@ -82,16 +84,15 @@ class Inventory:
         """With metrics where the provisioner can; that option is beyond the contract."""
         provisioner = get_provisioner()
         wanted = ["--format", "json"]
-        if self._lists_metrics:
+        if self.clock() >= self._metrics_from:
             done = provisioner.run("list", [*wanted, "--metrics"], timeout=LIST_TIMEOUT_S)
             if done.code == 0:
                 return _parse(done.stdout)
-            self._lists_metrics = False
+            self._metrics_from = self.clock() + WITHOUT_METRICS_S
         done = provisioner.run("list", wanted, timeout=LIST_TIMEOUT_S)
         if done.code != 0:
-            raise InventoryError(
-                _("the provisioner cannot list the machines: %s") % (done.stderr.strip() or done.code)
-            )
+            error = failure("list", done)
+            raise InventoryError(_("the provisioner cannot list the machines: %s") % error, hint=error.hint)
         return _parse(done.stdout)
 
     def _note(self, name: str, metrics: dict[str, Any]) -> None:

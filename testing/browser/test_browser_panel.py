@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +13,10 @@ from playwright.sync_api import BrowserContext, Page, expect
 from testing.browser import axe
 from testing.browser.conftest import PHONE
 from testing.fakes.told_provisioner import ToldProvisioner
+from testing.fixtures.panel_process import panel_process
 
 pytestmark = pytest.mark.browser
 
-TOP = Path(__file__).resolve().parents[2]
 OWNER = "SHA256:" + "a" * 43
 #: Every signature is the owner's: logging in is tested elsewhere.
 BW = f"#!/bin/sh\necho {OWNER}\n"
@@ -42,27 +38,14 @@ def panel(tmp_path: Path) -> Iterator[Panel]:
     (programs / "bw").write_text(BW)
     (programs / "bw").chmod(0o755)
     provisioner = ToldProvisioner(tmp_path / "provisioner", programs=programs, root=root)
-    with socket.socket() as probe, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        notices.bind(str(tmp_path / "notify"))
-        notices.settimeout(30)
-        environment = {
-            "PYTHONPATH": os.pathsep.join([str(TOP / "packages/common"), str(TOP)]),
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "BLOCKHOST_ROOT": str(root),
-            "BLOCKHOST_PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
-            "FAKE_PROVISIONER": str(provisioner.place),
-            "NOTIFY_SOCKET": str(tmp_path / "notify"),
-        }
-        process = subprocess.Popen([sys.executable, "-m", "admin", "--port", str(port)], env=environment)
-        try:
-            assert notices.recv(100) == b"READY=1"
-            yield Panel(f"http://localhost:{port}", provisioner)
-        finally:
-            process.terminate()
-            process.wait(20)
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "BLOCKHOST_ROOT": str(root),
+        "BLOCKHOST_PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "FAKE_PROVISIONER": str(provisioner.place),
+    }
+    with panel_process(tmp_path, environment) as port:
+        yield Panel(f"http://localhost:{port}", provisioner)
 
 
 def machine(name: str = "blockhost-001", status: str = "active", **metrics: object) -> dict[str, Any]:
@@ -95,6 +78,21 @@ def test_page_keeps_itself_current(
     picture(page, "panel-machines")
     panel.provisioner.lists(machine())
     expect(page.locator("[data-name]")).to_have_count(1, timeout=20_000)
+
+
+def test_some_of_many_machines_are_found(panel: Panel, make_context: Callable[..., BrowserContext]) -> None:
+    panel.provisioner.lists(
+        *(
+            machine(f"blockhost-{number:03}", "suspended" if number == 7 else "active")
+            for number in range(1, 13)
+        )
+    )
+    page = logged_in(make_context(), panel)
+    expect(page.locator("#summary")).to_have_text("12 machines: 11 active, 1 suspended")
+    page.fill("#look-for", "susp 007")
+    expect(page.locator("[data-name]:visible")).to_have_count(1)
+    page.fill("#look-for", "")
+    expect(page.locator("[data-name]:visible")).to_have_count(12)
 
 
 def test_destroying_takes_the_name(panel: Panel, make_context: Callable[..., BrowserContext]) -> None:

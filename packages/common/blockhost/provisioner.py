@@ -82,6 +82,16 @@ class ProvisionerDispatcher:
         return self.manifest
 
 
+def failure(verb: str, done: Completed) -> BlockhostError:
+    """What a command that failed said, as our own do: warnings, the reason, and indented what to try."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    hints: list[str] = []
+    while lines and lines[-1][0].isspace():
+        hints.insert(0, lines.pop().strip())
+    reason = lines[-1].strip() if lines else f"{verb}: exit code {done.code}"
+    return BlockhostError(reason[:500], hint=" ".join(hints)[:500])
+
+
 def get_provisioner() -> ProvisionerDispatcher:
     """The installed provisioner; never raises."""
     try:

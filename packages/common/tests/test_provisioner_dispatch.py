@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from blockhost.command import Completed
 from blockhost.errors import BlockhostError, CommandFailed
-from blockhost.provisioner import get_provisioner
+from blockhost.provisioner import failure, get_provisioner
 
 MANIFEST = Path(__file__).parents[3] / "plugins/provisioner-libvirt/provisioner.json"
 
@@ -37,3 +38,20 @@ def test_commands_come_from_the_manifest(root: Path, tmp_path: Path, monkeypatch
     monkeypatch.setenv("BLOCKHOST_PATH", f"{programs}:/usr/bin:/bin")
     done = provisioner.run("status", ["a b", "--x"])
     assert (done.code, done.stdout) == (3, "a b --x\n")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason", "hint"),
+    [
+        ("x: it is gone\n", "x: it is gone", ""),
+        ("x: it is gone\n  look there\n", "x: it is gone", "look there"),
+        ("x: a warning\nx: it is gone\n  look there\n\n  or here\n", "x: it is gone", "look there or here"),
+        ("", "start: exit code 7", ""),
+        ("  only a hint\n", "start: exit code 7", "only a hint"),
+    ],
+)
+def test_reason_of_a_failure_is_its_last_line_and_the_hint_behind_it(
+    stderr: str, reason: str, hint: str
+) -> None:
+    error = failure("start", Completed(7, "", stderr))
+    assert (str(error), error.hint) == (reason, hint)

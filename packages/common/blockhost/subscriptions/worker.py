@@ -14,7 +14,7 @@ from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.fields import Fields, load_json_document
 from blockhost.files import write_atomic
-from blockhost.provisioner import ProvisionerDispatcher, get_provisioner
+from blockhost.provisioner import ProvisionerDispatcher, failure, get_provisioner
 from blockhost.subscriptions.decision import (
     Action,
     Hopeless,
@@ -232,9 +232,7 @@ class Worker:
     def _run(self, verb: str, args: Sequence[str]) -> str:
         done = self._open_provisioner().run(verb, args)
         if done.code != 0:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            reason = lines[0] if lines else f"exit code {done.code}"
-            raise BlockhostError(f"{verb}: {reason[:500]}", hint=lines[1] if len(lines) > 1 else "")
+            raise failure(verb, done)
         return done.stdout
 
 
