@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from blockhost import wall_clock
 from blockhost.vm_db import VMDatabase, cli, get_database
+from testing.fakes.clocks import Clocks
 
 Run = Callable[..., tuple[int, str, str]]
 POOLS = {
@@ -93,6 +95,19 @@ def test_extend_tells_who_sleeps(run: Run, machines: VMDatabase) -> None:
     code, out, _ = run("extend-expiry", "blockhost-001", "3")
     assert (code, out.split()) == (0, [machines.get_vm("blockhost-001")["expires_at"]])  # type: ignore[index]
     assert run("extend-expiry", "blockhost-002", "3")[1].split()[1] == "NEEDS_RESUME"
+
+
+def test_nothing_is_extended_by_a_clock_in_doubt(
+    run: Run, machines: VMDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks.install(monkeypatch)
+    wall_clock.trust()
+    clocks.jump(-10 * 365 * 86_400)
+    before = machines.list_vms()
+    code, out, err = run("extend-expiry", before[0]["vm_name"], "5")
+    assert (code, out) == (1, "")
+    assert "cannot be relied on" in err
+    assert machines.list_vms() == before
 
 
 def test_update_fields(run: Run, machines: VMDatabase) -> None:

@@ -136,6 +136,8 @@ def test_clock_that_jumps_ends_nothing(appliance: Any, capsys: Text, monkeypatch
     captured = capsys.readouterr()
     assert captured.out == "destroy vm9: done\n"  # no clock says so
     assert "blockhost-clock trust" in captured.err
+    assert resume.main(["vm1", "--extend-days", "3"]) == 1
+    assert "cannot be relied on" in capsys.readouterr().err
     clocks.sleep(30 * 86_400)
     assert gc.main([]) == 0
     assert "would suspend vm1" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from blockhost import command_line
+from blockhost import command_line, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.fields import load_json_document
 from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
@@ -90,6 +90,7 @@ def _list(database: VMDatabase, options: argparse.Namespace) -> None:
 
 
 def _extend(database: VMDatabase, options: argparse.Namespace) -> None:
+    wall_clock.require()
     with database.transaction():
         status = _existing(database, options.name)["status"]
         print(database.extend_expiry(options.name, options.days)["expires_at"])

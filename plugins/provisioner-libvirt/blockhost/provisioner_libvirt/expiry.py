@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from blockhost import root_agent
+from blockhost import root_agent, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.create import exclusive, is_free
@@ -103,11 +103,13 @@ def resume(name: str, database: VMDatabase, *, extend_days: int = 0) -> VmRecord
     """Wake a suspended machine; a running one is fine. An expired one needs more days.
 
     Raises:
-        BlockhostError: it does not exist, or has expired and gets no more days.
+        BlockhostError: it does not exist, or has expired and gets no more days, or more days were
+            asked for while the clock is in doubt.
     """
     with exclusive(power.checked_name(name)):
         power.require_machine(name, database)
         if extend_days:
+            wall_clock.require()
             database.extend_expiry(name, extend_days)
         if name in {record["vm_name"] for record in database.get_expired_vms()}:
             raise BlockhostError(f"{name} has expired", hint="Give it more days: --extend-days N")
