@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blockhost import config_files, wall_clock
+from blockhost import command, config_files, wall_clock
 from blockhost.checks import Check, CheckContext, Finding, run_checks
 from blockhost.config_files import write_config
 from installer.finalize import run
@@ -77,6 +77,19 @@ def test_the_network_is_looked_at() -> None:
     assert "enp1s0 192.0.2.10" in _find("NET-ADDR-01").evidence
     assert _find("NET-ROUTE-02").evidence == "192.0.2.1"
     assert not _find("NET-DNS-03").ok
+
+
+def test_a_firewall_that_lets_in_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nft really says is in testing/integration/test_firewall_validation.py."""
+    assert _find("FW-DROP-02").ok
+    monkeypatch.setenv("BLOCKHOST_PATH", "/nowhere")
+    assert not _find("FW-DROP-02").ok
+
+
+def test_a_firewall_that_will_not_come_back_is_seen() -> None:
+    assert _find("FW-UP-01") == Finding(ok=True, evidence="active, enabled")
+    command.run(["systemctl", "disable", "blockhost-firewall.service"])
+    assert not _find("FW-UP-01").ok
 
 
 def test_a_clock_in_doubt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from blockhost.paths import state_dir
 from blockhost.pipeline.context import StepContext
 from blockhost.plugin_api import export
 from installer import discovery
-from installer.validation.checks import clock, files, network, services, tls, vms
+from installer.validation.checks import clock, files, firewall, network, services, tls, vms
 
-CORE = (files, services, network, clock, tls, vms)
+CORE = (files, services, network, firewall, clock, tls, vms)
 
 
 def output_file() -> Any:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from testing.integration.nspawn import ADDRESS, PATH, ROUTER, Appliance
+from testing.integration.nspawn import ROUTER, Appliance
+from testing.integration.outside import at_router, is_open, listen
 
 pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(600)]
 
 UNIT = "blockhost-firewall"
-#: Listens on every port it is told, so that a closed one is the firewall's doing.
-LISTENER = """
-import socket, sys, time
-servers = [socket.create_server(("", int(port))) for port in sys.argv[1:]]
-time.sleep(9999)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -27,26 +21,8 @@ def machine(appliance_root: list[Path]) -> Iterator[Appliance]:
     # bpf: what IPAddressDeny is made of; a container may not use it by default.
     extra = ["--system-call-filter=bpf"]
     with Appliance.boot(appliance_root, wired=True, without=without, extra=extra) as machine:
-        listen(machine)
+        listen(machine, 8080, 4444)
         yield machine
-
-
-def listen(machine: Appliance) -> None:
-    ports = ["8080", "4444"]
-    machine.write_file("/run/listener.py", LISTENER)
-    machine.run(["systemd-run", "--unit=listener", "/usr/bin/python3", "-I", "/run/listener.py", *ports])
-    machine.wait_for(lambda: ":4444" in machine.run(["ss", "-Hltn"]), "listener")
-
-
-def is_open(machine: Appliance, port: int) -> bool:
-    """Whether the router gets through to a port of the machine."""
-    assert machine._nspawn is not None
-    outside = ["nsenter", f"--target={machine._nspawn.pid}", "--net"]
-    script = f"import socket; socket.create_connection(('{ADDRESS}', {port}), 1)"
-    done = subprocess.run(
-        [*outside, "/usr/bin/python3", "-c", script], env={"PATH": PATH}, capture_output=True, check=False
-    )
-    return done.returncode == 0
 
 
 def test_it_stands_before_there_is_a_network(machine: Appliance) -> None:
@@ -92,7 +68,7 @@ def test_the_agent_opens_ports_through_its_sandbox(machine: Appliance) -> None:
 
 def test_a_reboot_closes_what_was_opened_for_a_while(machine: Appliance) -> None:
     machine.reboot()
-    listen(machine)
+    listen(machine, 8080, 4444)
     assert machine.is_active(UNIT)
     assert not is_open(machine, 4444)
     assert machine.failed_units() == []
@@ -110,8 +86,4 @@ def test_the_name_is_announced(machine: Appliance) -> None:
         f"u.sendto(bytes.fromhex('{query.hex()}'), ('224.0.0.251', 5353))\n"
         "assert u.recv(1000)\n"
     )
-    assert machine._nspawn is not None
-    argv = ["nsenter", f"--target={machine._nspawn.pid}", "--net", "/usr/bin/python3", "-c", script]
-    machine.wait_for(
-        lambda: subprocess.run(argv, env={"PATH": PATH}, capture_output=True).returncode == 0, "name"
-    )
+    machine.wait_for(lambda: at_router(machine, script).returncode == 0, "name")

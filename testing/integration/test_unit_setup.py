@@ -13,12 +13,21 @@ from pathlib import Path
 import pytest
 
 from testing.integration.nspawn import ADDRESS, ROUTER, Appliance
+from testing.integration.outside import is_open, listen
 
 pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(900)]
 
 ANSWERS = Path(__file__).resolve().parents[1] / "answers/local-libvirt.yaml"
+MARK = "/var/lib/blockhost/clock.json"
 SETUP_UNITS = ("firstboot", "worker", "wizard")
-LASTING_UNITS = ("blockhost-root-agent", "blockhost-admin", "nginx")
+LASTING_UNITS = (
+    "blockhost-firewall",
+    "blockhost-root-agent",
+    "blockhost-admin",
+    "blockhost-monitor",
+    "blockhost-vm-gc.timer",
+    "nginx",
+)
 
 
 @pytest.fixture(scope="module")
@@ -115,15 +124,45 @@ def test_the_panel_moves_while_nginx_serves(done: Appliance) -> None:
     assert get(done, "/admin/login") == 200
 
 
+def test_validation_sees_whether_visitors_are_kept_out(done: Appliance) -> None:
+    listen(done, 8080)
+    assert not is_open(done, 8080)
+    assert "ok    FW-DROP-02" in done.run(["blockhost-setup", "verify"], timeout=120)
+    done.run(["nft", "flush", "ruleset"])
+    assert is_open(done, 8080)  # the control: it is the firewall that keeps them out
+    reply = done.probe(["blockhost-setup", "verify"], timeout=120)
+    assert (reply.code, "FAIL  FW-DROP-02" in reply.stdout) == (1, True), reply.stdout
+    done.run(["systemctl", "restart", "blockhost-firewall"])
+    assert not is_open(done, 8080)
+    assert " 0 failed" in done.run(["blockhost-setup", "verify"], timeout=120)
+
+
+def test_machines_end_by_a_clock_that_is_known(done: Appliance) -> None:
+    """In the sandbox of its unit, gc asks the kernel and keeps the mark; a leap of years is told."""
+    done.run(["systemctl", "start", "blockhost-vm-gc.service"], timeout=120)
+    assert "relied on:    yes" in done.run(["blockhost-clock", "show"])
+    before = json.loads(done.read_file(MARK))["body"]
+    for name in (MARK, f"{MARK}.previous"):
+        done.run(["rm", "-f", name])
+    write_mark = f"from blockhost import wall_clock as w; w._store(w.Mark({before['wall'] - 3e8}, 'x', 1.0))"
+    done.run(["python3", "-c", write_mark])
+    done.run(["systemctl", "start", "blockhost-vm-gc.service"], timeout=120)
+    assert "the clock cannot be relied on" in done.journal("blockhost-vm-gc")
+    assert done.probe(["blockhost-clock", "show"]).code == 1
+    done.run(["blockhost-clock", "trust"])
+    assert done.probe(["blockhost-clock", "show"]).code == 0
+    assert done.run(["stat", "--format=%U:%G %a", MARK]).strip() == "blockhost:blockhost 640"
+
+
 def test_nobody_else_may_ask_the_agent(done: Appliance) -> None:
     for user in ("www-data", "nobody", "blockhost-wizard"):
         reply = done.probe(["blockhost-agent", "call", "virsh-list"], user=user)
         assert reply.code == 1
-        assert "Permission denied" in reply.stderr or "not reach" in reply.stderr, reply.stderr
+        assert "Permission denied" in reply.stderr or "may not talk" in reply.stderr, reply.stderr
 
 
 def test_no_sandbox_was_in_the_way(done: Appliance) -> None:
-    for name in ("root-agent", "admin", *SETUP_UNITS):
+    for name in ("root-agent", "admin", "monitor", "vm-gc", "firewall", *SETUP_UNITS):
         journal = done.journal(f"blockhost-{name}")
         for sign in ("Traceback", "Read-only file system", "Operation not permitted", "SIGSYS", "core-dump"):
             assert sign not in journal, journal[-3000:]

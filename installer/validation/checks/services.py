@@ -15,12 +15,13 @@ def checks() -> Iterator[Check]:
         yield Check(
             f"SVC-UP-{number:02}",
             f"{service} runs, and starts at boot",
-            lambda _, service=service: _is_up(service),  # type: ignore[misc]
+            lambda _, service=service: is_up(service),  # type: ignore[misc]
             fix=N_("journalctl -u tells why it does not: see the unit's name above"),
         )
 
 
-def _is_up(service: str) -> Finding:
+def is_up(service: str) -> Finding:
+    """Whether a unit is active and enabled."""
     states = [
         command.probe(["systemctl", question, service]).stdout.strip()
         for question in ("is-active", "is-enabled")
