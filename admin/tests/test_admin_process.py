@@ -5,16 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from testing.fixtures.panel_process import panel_process
+
 PROXIED = {
     "Host": "192.0.2.1",
     "X-Forwarded-For": "192.0.2.9",
@@ -26,25 +24,8 @@ PROXIED = {
 
 @pytest.fixture
 def port(engine: Any, tmp_path: Path) -> Iterator[int]:
-    """The panel's port, from the moment it tells systemd that it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = int(probe.getsockname()[1])
-    path = os.pathsep.join([str(REPOSITORY / "packages/common"), str(REPOSITORY)])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-        notices.bind(str(tmp_path / "notify"))
-        notices.settimeout(30)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "admin", "--port", str(number)],
-            env={**os.environ, "PYTHONPATH": path, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            assert notices.recv(100) == b"READY=1"
-            yield number
-        finally:
-            process.terminate()
-            process.wait(20)
+    with panel_process(tmp_path, os.environ) as number:
+        yield number
 
 
 def ask(

@@ -20,6 +20,7 @@ import yaml
 
 from blockhost import command
 from testing.integration.nspawn import Appliance
+from testing.integration.panel_login import ask_panel
 
 pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(600)]
 
@@ -38,23 +39,14 @@ FETCH = """import ssl, urllib.request
 context = ssl._create_unverified_context()
 print(urllib.request.urlopen("https://127.0.0.1/", context=context).read().decode())
 """
-#: The panel's one-time challenge, signed by the owner: the status of a page that needs the session.
-PANEL = """import html, http.cookiejar, json, re, ssl, subprocess, urllib.request as web
-context = ssl._create_unverified_context()
-jar = web.HTTPCookieProcessor(http.cookiejar.CookieJar())
-opener = web.build_opener(web.HTTPSHandler(context=context), jar)
-page = opener.open("https://127.0.0.1/admin/login").read().decode()
-message = html.unescape(re.search(r'id="message">(.*?)<', page, re.S)[1])
-code = re.search(r'name="code" value="([^"]+)"', page)[1]
-argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", "blockhost", "-f", "/root/owner-key", "-"]
-signed = subprocess.run(argv, input=message.encode(), capture_output=True, check=True).stdout.decode()
-body = json.dumps({"code": code, "signature": signed}).encode()
-headers = {"Content-Type": "application/json"}
-opener.open(web.Request("https://127.0.0.1/admin/api/auth/verify", body, headers)).read()
-print(opener.open("https://127.0.0.1/admin/api/system").status)
-print(opener.open("https://127.0.0.1/admin/api/vms").read().decode().strip())
-"""
-SERVICES = ("blockhost-root-agent.service", "blockhost-admin.service", "nginx.service")
+SERVICES = (
+    "blockhost-firewall.service",
+    "blockhost-root-agent.service",
+    "blockhost-admin.service",
+    "blockhost-monitor.service",
+    "blockhost-vm-gc.timer",
+    "nginx.service",
+)
 _numbers = itertools.count()
 
 
@@ -145,8 +137,8 @@ def test_setup_ends_with_services_that_survive_a_reboot(machine: Appliance) -> N
         machine.wait_for(lambda unit=unit: machine.is_active(unit), unit, deadline_s=60)
     assert machine.failed_units() == []
     assert "Small" in machine.run(["python3", "-c", FETCH])
-    status, machines = machine.run(["python3", "-c", PANEL], timeout=60).splitlines()
-    assert (status, json.loads(machines)) == ("200", {"vms": []})
+    system, machines = ask_panel(machine, ("/api/system", None), ("/api/vms", None))
+    assert (system["root_agent"], machines["vms"]) == (True, [])
     exported = yaml.safe_load(machine.run(["blockhost-setup", "export"]))
     given = yaml.safe_load((TOP / "testing/answers/local-libvirt.yaml").read_text())
     for section in ("network", "storage", "engine", "provisioner"):

@@ -6,13 +6,13 @@ Everything is done as user `blockhost`, whom libvirt itself refuses.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from testing.integration.nspawn import Appliance
+from testing.integration.panel_login import ask_panel
 from testing.integration.test_appliance_setup import apply, boot
 
 pytestmark = [pytest.mark.nspawn, pytest.mark.timeout(1200)]
@@ -28,30 +28,6 @@ mount -o remount,bind,rw /sys/devices
 umount /run/sysfs
 echo 'cgroup_controllers = [ ]' >> /etc/libvirt/qemu.conf
 systemctl restart libvirtd.service
-"""
-#: A login as README of the panel describes it, with the library's own means: there is no curl.
-LOGIN = r"""
-import http.cookiejar, json, ssl, subprocess, sys, urllib.request
-address, prefix, change = sys.argv[1:4]
-jar = http.cookiejar.CookieJar()
-opener = urllib.request.build_opener(
-    urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),
-    urllib.request.HTTPCookieProcessor(jar),
-)
-def ask(path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    with opener.open(urllib.request.Request(f"https://{address}{prefix}{path}", data, headers)) as reply:
-        return json.load(reply)
-asked = ask("/login")
-signature = subprocess.run(
-    ["ssh-keygen", "-q", "-Y", "sign", "-n", "blockhost", "-f", "/root/owner-key"],
-    input=asked["message"].encode(), stdout=subprocess.PIPE, check=True,
-).stdout.decode()
-ask("/api/auth/verify", {"code": asked["code"], "signature": signature})
-print(json.dumps(ask("/api/system")))
-for path, body in json.loads(change):
-    print(json.dumps(ask(path, body)))
 """
 
 
@@ -115,14 +91,15 @@ def test_agents_sandbox_lets_every_action_work(machine: Appliance) -> None:
 
 def test_operator_logs_in_and_moves_the_panel(machine: Appliance) -> None:
     machine.wait_for(lambda: machine.is_active("blockhost-admin.service"), "the panel", deadline_s=60)
-    machine.write_file("/root/login.py", LOGIN, 0o600)
-    change = json.dumps(
-        [["/api/system/hostname", {"hostname": "panel"}], ["/api/admin/path", {"path_prefix": "/ops"}]]
+    facts, *done = ask_panel(
+        machine,
+        ("/api/system", None),
+        ("/api/system/hostname", {"hostname": "panel"}),
+        ("/api/admin/path", {"path_prefix": "/ops"}),
+        address="192.0.2.10",
     )
-    words = ["python3", "/root/login.py", "192.0.2.10", "/admin", change]
-    facts, *done = machine.run(["sh", "-c", shlex.join(words)], timeout=60).splitlines()
-    assert json.loads(facts)["root_agent"] is True
-    assert [json.loads(line) for line in done] == [{"ok": True}] * 2
+    assert facts["root_agent"] is True
+    assert done == [{"ok": True}] * 2
     assert json.loads(machine.read_file("/etc/blockhost/admin.json")) == {"path_prefix": "/ops"}
-    again = ["python3", "/root/login.py", "192.0.2.10", "/ops", "[]"]
-    assert json.loads(machine.run(["sh", "-c", shlex.join(again)], timeout=60))["root_agent"] is True
+    (again,) = ask_panel(machine, ("/api/system", None), address="192.0.2.10", prefix="/ops")
+    assert again["root_agent"] is True
