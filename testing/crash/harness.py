@@ -8,12 +8,14 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty
 from typing import Any
 
 from testing.crash.machine import Machine
-from testing.crash.points import Outcome, Point, Story
+from testing.crash.points import Outcome, Point
+from testing.crash.story import Story
 
 #: In contract order, with the two plugins of this tree.
 STEPS = [
@@ -21,17 +23,49 @@ STEPS = [
     *("mint_nft", "plan", "monitor", "finalize", "validate"),
 ]
 #: Fewer points than this mean that something is no longer looked at.
-FEWEST_POINTS = 1000
+FEWEST_DEATHS = 1000
+FEWEST_ERRORS = 2000
 #: Every so many points the run is followed to its very end, not only to the next step.
 TO_THE_END = 10
+
+
+@dataclass(frozen=True)
+class Order:
+    """A point that is to be told: how far the run is followed, and with which defect planted."""
+
+    point: Point
+    to_the_end: bool = False
+    plant: str = ""
+
+
+@dataclass(frozen=True)
+class Points:
+    """All there are, sorted."""
+
+    deaths: list[Point]
+    errors: list[Point]
 
 
 def sample(points: Sequence[Point], size: int, seed: str) -> list[Point]:
     """A part of the points that changes with the seed, spread evenly over all targets."""
     ordered = sorted(points)
     chance = random.Random(seed)
-    stride = len(ordered) / size
+    stride = len(ordered) / size if size else 0
     return [ordered[int(i * stride + chance.random() * stride)] for i in range(min(size, len(ordered)))]
+
+
+def one_each(points: Sequence[Point], seed: str) -> list[Point]:
+    """Every call once, with one of its errnos; which one changes with the seed."""
+    calls: dict[tuple[str, str, int], list[Point]] = {}
+    for point in sorted(points):
+        calls.setdefault((point.target, point.call, point.number), []).append(point)
+    chance = random.Random(seed)
+    return [chance.choice(same) for same in calls.values()]
+
+
+def orders(points: Sequence[Point], *, full: bool = False, plant: str = "") -> list[Order]:
+    """These points, with every so many followed to the end."""
+    return [Order(point, full or number % TO_THE_END == 0, plant) for number, point in enumerate(points)]
 
 
 def todays_seed() -> str:
@@ -39,15 +73,15 @@ def todays_seed() -> str:
     return os.environ.get("BLOCKHOST_CRASH_SEED") or datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def _work(slot: int, plant: str, orders: Any, answers: Any) -> None:
+def _work(slot: int, wanted: Any, answers: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine is closed
-    machine = Machine(plant=plant)
+    machine = Machine()
     try:
         story = Story(machine, STEPS)
-        answers.put(("points", slot, story.reference.points()))
-        while (order := orders.get()) is not None:
-            point, to_the_end = order
-            answers.put(("outcome", slot, story.tell(point, to_the_end=to_the_end)))
+        answers.put(("points", slot, Points(story.reference.deaths(), story.reference.errors())))
+        while (order := wanted.get()) is not None:
+            told = story.tell(order.point, to_the_end=order.to_the_end, plant=order.plant)
+            answers.put(("outcome", slot, told))
     except BaseException as error:
         answers.put(("broken", slot, f"{type(error).__name__}: {error}"))
         raise
@@ -59,49 +93,39 @@ def _silent(outcome: Outcome, number: int, total: int) -> None:
     """Nobody watches."""
 
 
-def kill_everywhere(
-    size: int,
+def tell_points(
+    choose: Callable[[Points], Sequence[Order]],
     jobs: int,
     *,
-    plant: str = "",
-    full: bool = False,
-    only: str = "",
     tell: Callable[[Outcome, int, int], None] = _silent,
-) -> tuple[int, list[Outcome]]:
-    """Tell `size` points (0: all) on `jobs` machines; how many points there are, and every outcome.
-
-    `only` keeps to targets that begin so.
-    """
+) -> tuple[Points, list[Outcome]]:
+    """Have the chosen ones of all points told by `jobs` machines; all points, and every outcome."""
     context = multiprocessing.get_context("spawn")
-    orders, answers = context.Queue(), context.Queue()
-    slots = [context.Process(target=_work, args=(slot, plant, orders, answers)) for slot in range(jobs)]
+    wanted, answers = context.Queue(), context.Queue()
+    slots = [context.Process(target=_work, args=(slot, wanted, answers)) for slot in range(jobs)]
     for process in slots:
         process.start()
-    points: list[Point] = []
+    points: Points | None = None
     outcomes: list[Outcome] = []
-    wanted: list[Point] | None = None
+    chosen: Sequence[Order] = ()
     try:
-        while wanted is None or len(outcomes) < len(wanted):
+        while points is None or len(outcomes) < len(chosen):
             kind, _, what = _next(answers, slots)
             if kind == "broken":
                 raise AssertionError(what)
-            if kind == "points" and wanted is None:
-                points = what
-                chosen = [point for point in points if point.target.startswith(only)]
-                wanted = sample(chosen, size, todays_seed()) if size else chosen
-                for number, point in enumerate(wanted):
-                    orders.put((point, full or number % TO_THE_END == 0))
-                for _slot in slots:
-                    orders.put(None)
+            if kind == "points" and points is None:
+                points, chosen = what, choose(what)
+                for order in (*chosen, *(None for _ in slots)):
+                    wanted.put(order)
             elif kind == "outcome":
                 outcomes.append(what)
-                tell(what, len(outcomes), len(wanted or ()))
+                tell(what, len(outcomes), len(chosen))
     finally:
         for process in slots:
-            if wanted is None or len(outcomes) < len(wanted):
+            if points is None or len(outcomes) < len(chosen):
                 process.terminate()
             process.join()
-    return len(points), outcomes
+    return points, outcomes
 
 
 def _next(answers: Any, slots: list[Any]) -> Any:

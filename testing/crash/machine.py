@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from blockhost import command, framing
+from blockhost.secret import Secret
 from testing.crash.tracing import go_on, is_stopped, wait_until
 from testing.dry_run import TOP, DryRun
 from testing.fixtures.real_answers import session
@@ -27,7 +28,7 @@ MAX_FRAME = 1024 * 1024
 class Machine:
     """A root in memory (a durable write there costs nothing; power cuts are `replay`'s subject)."""
 
-    def __init__(self, *, plant: str = "") -> None:
+    def __init__(self) -> None:
         parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.place = Path(tempfile.mkdtemp(prefix="blockhost-crash-", dir=parent))
         self.run = DryRun(self.place / "root")
@@ -38,9 +39,11 @@ class Machine:
             **self.run.environment,
             "BLOCKHOST_GATE_DIR": str(self.gates),
             "BLOCKHOST_FAKE_INIT": str(self.place / "init.sock"),
-            "BLOCKHOST_PLANT": plant,
         }
         self.environment["PYTHONPATH"] = f"{GATE}:{self.environment['PYTHONPATH']}"
+        #: A defect that workers are started with: see `gate`.
+        self.plant = ""
+        self.secrets: dict[str, Secret] = {}
         self.worker: subprocess.Popen[bytes] | None = None
         self._init: subprocess.Popen[bytes] | None = None
 
@@ -63,10 +66,10 @@ class Machine:
             [sys.executable, "-m", "installer.firstboot"], env=self.environment, cwd=TOP, check=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        public, secrets = session(self.place / "owner-key")
+        public, self.secrets = session(self.place / "owner-key")
         self.start()
         self.listening()
-        for name, secret in secrets.items():
+        for name, secret in self.secrets.items():
             answer = self.ask("keep", name=name, value=secret.reveal())
             assert answer is not None
             assert answer["ok"], answer
@@ -126,7 +129,11 @@ class Machine:
 
     def start(self, *gates: str) -> None:
         """Start a worker that stops at these gates, and wait until it listens."""
-        environment = {**self.environment, "BLOCKHOST_GATE": ",".join(gates)}
+        environment = {
+            **self.environment,
+            "BLOCKHOST_GATE": ",".join(gates),
+            "BLOCKHOST_PLANT": self.plant,
+        }
         self.gates.mkdir(exist_ok=True)
         with (self.root / "worker.log").open("ab") as log:
             self.worker = command.start(

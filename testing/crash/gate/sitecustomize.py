@@ -5,11 +5,13 @@ functions of the product after their module was imported. The product itself kno
 
 BLOCKHOST_GATE=step:https,run   stop (SIGSTOP) at the entry of these, after noting pid and tid
 BLOCKHOST_GATE_DIR              where to note them: one file for each gate
-BLOCKHOST_PLANT                 no-fsync-record | no-fsync-directory | record-before-effect
+BLOCKHOST_PLANT                 no-fsync-record | no-fsync-directory | swallowed-fsync
+                                record-before-effect | on-without-record
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -60,9 +62,25 @@ def patch_supervisor(module: ModuleType) -> None:
 
 
 def patch_runner(module: ModuleType) -> None:
+    if PLANT == "record-before-effect":
+        plant_early_record(module)
+    elif PLANT == "on-without-record":
+        plant_lost_record(module)
+
+
+def plant_lost_record(module: ModuleType) -> None:
+    """The run goes on although it could not write down where it stands."""
+    save = module.RecordStore.save  # type: ignore[attr-defined]
+
+    def careless(self: Any, record: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(self, record)
+
+    module.RecordStore.save = careless  # type: ignore[attr-defined]
+
+
+def plant_early_record(module: ModuleType) -> None:
     """The classic mistake: the step counts as done before it did anything."""
-    if PLANT != "record-before-effect":
-        return
     from dataclasses import replace
 
     from blockhost.pipeline.records import RecordStore, Status
@@ -86,8 +104,12 @@ def patch_runner(module: ModuleType) -> None:
 
 
 def patch_files(module: ModuleType) -> None:
-    """The other classic: bytes, or names, that were never told to reach the disk."""
-    skipped = {"no-fsync-record": lambda mode: True, "no-fsync-directory": stat.S_ISDIR}.get(PLANT)
+    """The other classic: bytes, or names, that were never told to reach the disk, or did not."""
+    skipped = {
+        "no-fsync-record": lambda mode: True,
+        "no-fsync-directory": stat.S_ISDIR,
+        "swallowed-fsync": lambda mode: False,
+    }.get(PLANT)
     if skipped is None:
         return
 
@@ -96,8 +118,9 @@ def patch_files(module: ModuleType) -> None:
             return getattr(os, name)
 
         def fsync(self, descriptor: int) -> None:
-            if not skipped(os.fstat(descriptor).st_mode):
-                os.fsync(descriptor)
+            with contextlib.suppress(OSError):
+                if not skipped(os.fstat(descriptor).st_mode):
+                    os.fsync(descriptor)
 
     module.os = Careless()  # type: ignore[attr-defined]
 
