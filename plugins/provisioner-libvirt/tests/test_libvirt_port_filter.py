@@ -117,7 +117,7 @@ def test_tap_without_a_chain_passes_nothing(bridge: Bridge) -> None:
 def test_machine_without_ipv6_sends_none(bridge: Bridge) -> None:
     bridge.apply(port_filter.rules(Port(PORT.mac, PORT.ipv4)))
     seen, _ = bridge.forge()
-    assert seen == {"own-arp", "own-ipv4"}
+    assert seen == {"own-arp", "own-ipv4", "own-end"}
 
 
 def test_applying_twice_is_fine_and_the_last_counts(bridge: Bridge) -> None:

@@ -34,7 +34,7 @@ DEFAULT_USER = "user"
 LOCK_WAIT = "another program is working on it"
 #: A guest boots in seconds; one that is emulated, or on a host that is itself a guest, in minutes.
 BOOT_S = 900.0
-PING_S = 0.5
+PING_S = 0.2
 #: Asking starts programs, which on a slow host takes from the guest what it needs to boot.
 LARGEST_SHARE = 1 / 5
 

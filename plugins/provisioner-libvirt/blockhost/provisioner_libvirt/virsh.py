@@ -104,8 +104,7 @@ def has_volume(pool_name: str, volume: str) -> bool:
 
 def delete_volume(pool_name: str, volume: str) -> None:
     """Remove a volume; a missing one is fine."""
-    if has_volume(pool_name, volume):
-        virsh("vol-delete", "--vol", volume, "--pool", pool_name)
+    virsh_unless(MISSING, "vol-delete", "--vol", volume, "--pool", pool_name)
 
 
 def require_usable() -> None:
