@@ -115,17 +115,21 @@ class Appliance:
         client = self.client(card)
         wait_until(lambda: client.get(path).status < 500, seconds, f"HTTPS at {path}")
 
-    def ssh(self, *argv: str, timeout: float = 120) -> str:
+    def ssh(self, *argv: str, timeout: float = 120, stdin: str | None = None) -> str:
         """Run a command inside, by the testing ISO's key."""
+        return command.run([*self.ssh_words(), *argv], timeout=timeout, stdin=stdin)
+
+    def ssh_words(self) -> list[str]:
+        """ssh(1) to root inside: what is to run there follows."""
         options = [
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
             "BatchMode=yes",
+            "ConnectTimeout=60",
         ]
         flags = [word for option in options for word in ("-o", option)]
-        target = ["-o", "ConnectTimeout=60", "-i", SSH_KEY, "-p", str(self.ssh_port), "root@127.0.0.1"]
-        return command.run(["ssh", *flags, *target, *argv], timeout=timeout)
+        return ["ssh", *flags, "-i", str(SSH_KEY), "-p", str(self.ssh_port), "root@127.0.0.1"]
 
     def tail(self, lines: int = 60) -> str:
         """The last lines of the serial log."""

@@ -20,7 +20,9 @@ from blockhost import command
 from blockhost.errors import CommandFailed
 from testing.vm.appliance import TOP, Appliance, Card, iso_under_test
 from testing.vm.ci_client import CiClient, wait_until
+from testing.vm.customer import Customer, fingerprint
 from testing.vm.qemu import Firmware
+from testing.vms.host import keypair
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
 
@@ -33,10 +35,8 @@ class Owner:
     """The operator's identity: an SSH key made for this run."""
 
     def __init__(self, directory: Path) -> None:
-        self.key = directory / "owner-key"
-        command.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "owner", "-f", self.key])
-        listed = command.run(["ssh-keygen", "-lf", self.key.with_suffix(".pub")])
-        self.wallet = listed.split()[1]
+        self.key = keypair(directory, "owner-key")
+        self.wallet = fingerprint(self.key)
 
     def sign(self, message: str) -> str:
         return command.run(
@@ -89,7 +89,7 @@ def answers(owner: Owner) -> dict[str, dict[str, str]]:
     }
 
 
-def test_vm_bios_every_page_power_cut_and_reboot(appliance: Appliance, owner: Owner) -> None:
+def test_vm_bios_every_page_power_cut_and_reboot(appliance: Appliance, owner: Owner, tmp_path: Path) -> None:
     appliance.install()
     card = appliance.card()
     appliance.wait_for_https(card)
@@ -118,8 +118,9 @@ def test_vm_bios_every_page_power_cut_and_reboot(appliance: Appliance, owner: Ow
     assert report["success"], report["output"]
     before = boot_id(appliance)
     assert ci.post("/api/reboot").status in (200, 202)
-    after_reboot(appliance, card, owner, before)
+    panel = after_reboot(appliance, card, owner, before)
     exported_equals(appliance, given)
+    sells_a_machine(appliance, panel, tmp_path)
 
 
 def test_vm_uefi_secure_boot_lvm_by_answers_file(appliance: Appliance, owner: Owner) -> None:
@@ -203,7 +204,7 @@ def finished(appliance: Appliance, ci: CiClient) -> dict[str, object]:
     return status
 
 
-def after_reboot(appliance: Appliance, card: Card, owner: Owner, before: str) -> None:
+def after_reboot(appliance: Appliance, card: Card, owner: Owner, before: str) -> CiClient:
     """Services are up by themselves, the signup page is served, the wizard is gone, the panel lets us in."""
     started = time.monotonic()
     visitor = appliance.client(card)
@@ -221,6 +222,7 @@ def after_reboot(appliance: Appliance, card: Card, owner: Owner, before: str) ->
     assert visitor.get("/admin/login").status == 200
     assert appliance.ssh("systemctl", "--failed", "--no-legend", "--plain").strip() == ""
     log_into_panel(visitor, owner)
+    return visitor
 
 
 def boot_id(appliance: Appliance) -> str:
@@ -258,6 +260,23 @@ def exported_equals(appliance: Appliance, given: dict[str, dict[str, str]]) -> N
         for field, value in given[route].items():
             found = str(exported[name][field])
             assert found.split() == value.split(), f"{name}.{field}: {found!r} went out, {value!r} went in"
+
+
+def sells_a_machine(appliance: Appliance, panel: CiClient, directory: Path) -> None:
+    """What all of it is for: a customer's key goes in at the till, and a login comes out."""
+    started = time.monotonic()
+    customer, stranger = Customer(directory, "customer"), Customer(directory, "stranger")
+    number = customer.subscribes(appliance, "Small")
+    details = customer.details(appliance, number)
+    appliance.mark("grant to machine", started)
+    said = customer.log_in(appliance, details, "hostname; nproc; getent passwd user")
+    assert said.split()[:2] == ["blockhost-001", "1"]
+    assert f"wallet={customer.fingerprint.replace(':', '-')}" in said
+    with pytest.raises(CommandFailed, match="Permission denied"):
+        stranger.log_in(appliance, details, "true")
+    (shown,) = panel.get("/admin/api/vms").json()["vms"]
+    assert (shown["name"], shown["status"], shown["ip"]) == ("blockhost-001", "active", details["ip"])
+    assert appliance.ssh("virsh", "list", "--name").split() == ["blockhost-001"]
 
 
 def setup(*arguments: str) -> str:
