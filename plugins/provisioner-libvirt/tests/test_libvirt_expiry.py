@@ -81,8 +81,9 @@ def test_expired_machine_sleeps_wakes_and_ends(appliance: Any, capsys: Text) -> 
     assert capsys.readouterr().out == "suspend vm1: done\n"
     assert (state("vm1", capsys), state("vm2", capsys)) == ("suspended", "active")
     assert start.main(["vm1"]) == 1
-    assert resume.main(["vm1"]) == 1
-    assert "vm1 has expired" in capsys.readouterr().err
+    for words in (["vm1"], ["vm1", "--dry-run"]):
+        assert resume.main(words) == 1
+        assert "vm1 has expired" in capsys.readouterr().err
     assert resume.main(["vm1", "--extend-days", "3", "--dry-run"]) == 0
     assert state("vm1", capsys) == "suspended"
     assert resume.main(["vm1", "--extend-days", "3"]) == 0
@@ -97,6 +98,21 @@ def test_expired_machine_sleeps_wakes_and_ends(appliance: Any, capsys: Text) -> 
     assert state("vm1", capsys) == "suspended"
     assert gc.main(["--execute", "--grace-days", "6"]) == 0
     assert (state("vm1", capsys), state("vm2", capsys)) == ("destroyed", "active")
+
+
+def test_machine_that_cannot_wake_keeps_its_end(
+    appliance: Any, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tries again must not give the days twice."""
+    make("vm1")
+    get_database().mark_suspended("vm1")
+    before = get_database().get_vm("vm1")
+    paths.at("/run/blockhost/root-agent.sock").rename(paths.at("/run/blockhost/away.sock"))
+    assert resume.main(["vm1", "--extend-days", "3"]) == 1
+    assert get_database().get_vm("vm1") == before
+    paths.at("/run/blockhost/away.sock").rename(paths.at("/run/blockhost/root-agent.sock"))
+    assert resume.main(["vm1", "--extend-days", "3"]) == 0
+    assert get_database().get_vm("vm1") != before
 
 
 def test_suspension_that_was_cut_short_is_finished(appliance: Any, capsys: Text) -> None:
@@ -268,6 +284,7 @@ def test_program_in_the_guest_gives_its_code_and_output(appliance: Any, capfdbin
     capfdbinary.readouterr()
     assert guest_exec.main(["vm1", "cat", "/etc/passwd"]) == 0
     assert capfdbinary.readouterr().out.startswith(b"user:x:1000:1000:wallet=")
+    assert guest_exec.main(["vm1", "--", "cat", "/etc/passwd"]) == 0
     assert guest_exec.main(["vm2", "true"]) == 255
 
 

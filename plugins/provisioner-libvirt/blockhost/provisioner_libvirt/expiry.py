@@ -103,18 +103,34 @@ def resume(name: str, database: VMDatabase, *, extend_days: int = 0) -> VmRecord
     """Wake a suspended machine; a running one is fine. An expired one needs more days.
 
     Raises:
+        BlockhostError: as `require_resumable`, or it cannot be started: then it has no more days than before.
+    """
+    with exclusive(power.checked_name(name)):
+        record = require_resumable(name, database, extend_days=extend_days)
+        if extend_days:
+            database.extend_expiry(name, extend_days)
+        try:
+            root_agent.call("virsh-start", name=name)
+        except BlockhostError:
+            # Or who tries again would give it the days a second time.
+            database.update_fields(name, {"expires_at": record["expires_at"]})
+            raise
+        return database.mark_active(name)
+
+
+def require_resumable(name: str, database: VMDatabase, *, extend_days: int = 0) -> VmRecord:
+    """The record of a machine that `resume` would wake.
+
+    Raises:
         BlockhostError: it does not exist, or has expired and gets no more days, or more days were
             asked for while the clock is in doubt.
     """
-    with exclusive(power.checked_name(name)):
-        power.require_machine(name, database)
-        if extend_days:
-            wall_clock.require()
-            database.extend_expiry(name, extend_days)
-        if name in {record["vm_name"] for record in database.get_expired_vms()}:
-            raise BlockhostError(f"{name} has expired", hint="Give it more days: --extend-days N")
-        root_agent.call("virsh-start", name=name)
-        return database.mark_active(name)
+    record = power.require_machine(name, database)
+    if extend_days:
+        wall_clock.require()
+    elif name in {expired["vm_name"] for expired in database.get_expired_vms()}:
+        raise BlockhostError(f"{name} has expired", hint="Give it more days: --extend-days N")
+    return record
 
 
 def _due(verb: str, record: VmRecord, key: str, *, is_by_clock: bool = True) -> Due:

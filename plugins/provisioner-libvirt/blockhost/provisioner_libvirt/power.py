@@ -146,7 +146,7 @@ def require_machine(name: str, database: VMDatabase) -> VmRecord:
     """
     record = database.get_vm(checked_name(name))
     if record is None or record["status"] == Status.DESTROYED:
-        raise BlockhostError(f"no VM named {name}")
+        raise BlockhostError(f"no VM named {name}", hint="blockhost-vm-list shows them.")
     if record["status"] == Status.CREATING:
         raise BlockhostError(
             f"{name} is not complete: its creation was interrupted", hint="Destroy it, then create it"

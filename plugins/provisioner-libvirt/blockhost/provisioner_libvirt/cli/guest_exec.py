@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_name(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="program and arguments")
     options = parser.parse_args(argv)
+    if options.command[:1] == ["--"]:  # as ssh(1) and others have it
+        del options.command[0]
     if not options.command:
         parser.error("no command")
     return run(PROGRAM, lambda: _run(options))

@@ -32,7 +32,7 @@ def _resume(options: argparse.Namespace) -> None:
         return
     database = get_database(create=False)
     if options.dry_run:
-        record = power.require_machine(options.name, database)
+        record = expiry.require_resumable(options.name, database, extend_days=options.extend_days)
         print(f"{options.name}: {record['status']}, expires {record['expires_at']}; would be resumed")
         return
     record = expiry.resume(options.name, database, extend_days=options.extend_days)
