@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--every-errno", action="store_true", help="with --errors: each call with all of them"
     )
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N points (default: all)")
-    parser.add_argument("--only", default="", metavar="TARGET", help="only points that begin so")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only points with this in their name")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--full", action="store_true", help="follow every run to its end")
     parser.add_argument("--plant", default="", choices=PLANTS, help="a defect to find")
@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
 
     def choose(points: Points) -> list[Order]:
-        every = points.errors if options.errors else points.deaths
-        chosen = [point for point in every if str(point).startswith(options.only)]
+        every = [*points.errors, *points.full_disks] if options.errors else points.deaths
+        chosen = [point for point in every if options.only in str(point)]
         if options.errors and not options.every_errno and not options.sample:
             chosen = one_each(chosen, todays_seed())
         if options.sample:

@@ -44,6 +44,7 @@ class Points:
 
     deaths: list[Point]
     errors: list[Point]
+    full_disks: list[Point]
 
 
 def sample(points: Sequence[Point], size: int, seed: str) -> list[Point]:
@@ -78,7 +79,9 @@ def _work(slot: int, wanted: Any, answers: Any) -> None:
     machine = Machine()
     try:
         story = Story(machine, STEPS)
-        answers.put(("points", slot, Points(story.reference.deaths(), story.reference.errors())))
+        reference = story.reference
+        full = reference.full_disks() if machine.has_own_disk else []
+        answers.put(("points", slot, Points(reference.deaths(), reference.errors(), full)))
         while (order := wanted.get()) is not None:
             told = story.tell(order.point, to_the_end=order.to_the_end, plant=order.plant)
             answers.put(("outcome", slot, told))

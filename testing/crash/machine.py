@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -23,6 +24,10 @@ from testing.fixtures.worker_rig import descendants, is_alive
 GATE = TOP / "testing/crash/gate"
 WORKER = "from installer.finalize.worker import main; raise SystemExit(main([]))"
 MAX_FRAME = 1024 * 1024
+#: A root with its databases takes one or two.
+DISK_SIZE = "32m"
+_CLONE_NEWNS = 0x00020000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Machine:
@@ -31,7 +36,10 @@ class Machine:
     def __init__(self) -> None:
         parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.place = Path(tempfile.mkdtemp(prefix="blockhost-crash-", dir=parent))
-        self.run = DryRun(self.place / "root")
+        self._disk = self.place / "disk"
+        self._disk.mkdir()
+        self.has_own_disk = _mount_own(self._disk)
+        self.run = DryRun(self._disk / "root")
         self.root = self.run.root
         self.gates = self.place / "gates"
         self.environment = {
@@ -87,6 +95,8 @@ class Machine:
                 process.kill()
                 process.wait()
         self._end_strays()
+        if self.has_own_disk:
+            subprocess.run(["umount", "--lazy", str(self._disk)], check=False)
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _end_strays(self) -> None:
@@ -109,7 +119,7 @@ class Machine:
         """The root as it was, with nginx running as it then did."""
         self._nginx("stop")
         # The agent is not what gets killed here: it lives on, and so does its socket.
-        agent, aside = self.root / "run/blockhost/root-agent.sock", self.place / "agent.sock"
+        agent, aside = self.root / "run/blockhost/root-agent.sock", self._disk / "agent.sock"
         agent.rename(aside)
         shutil.rmtree(self.root)
         _copy(self.place / "kept" / name, self.root)
@@ -124,6 +134,20 @@ class Machine:
             [str(TOP / "testing/fakes/bin/systemctl"), verb, "nginx.service"],
             env={**self.environment, "BLOCKHOST_UNRECORDED": "1"}, check=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+    def fill(self) -> None:
+        """Leave no byte on the machine's disk."""
+        assert self.has_own_disk
+        with self._filler().open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(65536)):
+                pass
+
+    def repair(self) -> None:
+        """What the operator does about a full disk."""
+        self._filler().unlink(missing_ok=True)
+
+    def _filler(self) -> Path:
+        return self._disk / "filler"
 
     # --- the worker ------------------------------------------------------------------------
 
@@ -179,6 +203,17 @@ class Machine:
     def log(self) -> str:
         file = self.root / "worker.log"
         return file.read_text()[-2000:] if file.exists() else ""
+
+
+def _mount_own(place: Path) -> bool:
+    """A small disk that only this process and its children see; False where we may not mount."""
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        return False
+    tmpfs = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "none", str(place)]
+    return all(
+        subprocess.run(argv, capture_output=True, check=False).returncode == 0
+        for argv in (["mount", "--make-rprivate", "/"], tmpfs)
+    )
 
 
 def _copy(source: Path, target: Path) -> None:

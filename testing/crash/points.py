@@ -2,7 +2,8 @@
 
 A target is one thread between two gates: the handler that accepts `start`, the runner around one
 step, or one step itself. A point is a target, a call, the number of that call, and what happens
-there: the process is killed before it, or the call fails with an errno.
+there: the process is killed before it, or the call fails with an errno; or the disk is full from the
+target's beginning on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ START = "start"
 RUNNER = "run@"
 STEP = "step:"
 KILL = "SIGKILL"
+#: Not one call that fails, but the disk: all of them, and those of every program, until it is repaired.
+FULL = "full"
+DISK = "disk"
 
 _WRITING = ("ENOSPC", "EIO")
 _NAMING = ("ENOSPC", "EROFS", "EIO")
@@ -62,6 +66,10 @@ class Point:
     @property
     def is_death(self) -> bool:
         return self.fault == KILL
+
+    @property
+    def is_lasting(self) -> bool:
+        return self.fault == FULL
 
     @property
     def inject(self) -> str:
@@ -125,6 +133,10 @@ class Reference:
             if (place := self._place(call))
             for errno in _errnos(call)
         )
+
+    def full_disks(self) -> list[Point]:
+        """The disk is full when each target begins."""
+        return sorted(Point(target, DISK, 1, FULL) for target in self.calls)
 
     def _place(self, call: Call) -> str:
         """The file below the root; empty for what is none of the appliance's files."""

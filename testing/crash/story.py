@@ -13,7 +13,7 @@ from typing import Any
 
 from testing.crash import compare
 from testing.crash.machine import Machine
-from testing.crash.points import RUNNER, START, STEP, Outcome, Point, Reference
+from testing.crash.points import FULL, RUNNER, START, STEP, Outcome, Point, Reference
 from testing.crash.tracing import Tracer, wait_until
 
 RECOVERY_S = 60.0
@@ -99,6 +99,7 @@ class Story:
         """
         self.machine.put_back(point.snapshot)
         self.machine.plant = plant
+        (self._traces / "strike").unlink(missing_ok=True)
         following = "" if to_the_end else self._following(point)
         struck = retried = False
         complaints: list[str] = []
@@ -112,6 +113,7 @@ class Story:
                 self.machine.start(*([following] if following else []))
             elif struck:
                 complaints += self._silences(point, following)
+                self.machine.repair()
             retried = self._recover(following)
             complaints += self._losses(acknowledged, news, following)
         except AssertionError as error:  # a step that never runs again, for one
@@ -119,6 +121,7 @@ class Story:
         if complaints:
             complaints.append(f"struck: {struck}, retried: {retried}\n{self._last_calls()}")
         self.machine.kill()
+        self.machine.repair()
         self.machine.plant = ""
         return Outcome(point, struck, retried, tuple(complaints), plant)
 
@@ -132,6 +135,11 @@ class Story:
                 return tracer.has_ended() or self._status() == "completed"
             return self._has_reached(following) or self._status() != "running"
 
+        if point.is_lasting:
+            with self._going_on(point):
+                self.machine.fill()
+            wait_until(over, f"the end of {point.target}", every=LOOK_S)
+            return True
         with self._fault(point) as tracer:
             if point.is_death and point.target != START:
                 tracer.finish()  # at once: nobody is to have time for a last word about a step's death
@@ -142,7 +150,7 @@ class Story:
     def _last_calls(self) -> str:
         """What the struck thread did around its fault, without the modules that it loaded."""
         log = self._traces / "strike"
-        text = log.read_text(errors="replace") if log.exists() else ""
+        text = log.read_text(errors="replace") if log.exists() else self.machine.log()
         lines = [line[:240] for line in text.splitlines() if '.py"' not in line]
         at = next((i for i, line in enumerate(lines) if "(INJECTED)" in line or "+++" in line), len(lines))
         return "\n".join(lines[max(0, at - 5) : at + 5])
@@ -150,19 +158,24 @@ class Story:
     @contextlib.contextmanager
     def _fault(self, point: Point) -> Iterator[Tracer]:
         """The worker goes on from the point's gate, with the fault before it."""
-        machine = self.machine
-        with contextlib.ExitStack() as stack:
-            asking = None
-            if point.target == START:
-                machine.listening()
-                asking = stack.enter_context(self._asking_for_start())
-            _, tid = stack.enter_context(machine.held(point.gate))
+        with self._going_on(point) as tid:
             tracer = Tracer(tid, self._traces / "strike", point.inject)
-        self._answer = asking.answer or {} if asking else {}
         try:
             yield tracer
         finally:
             tracer.detach()
+
+    @contextlib.contextmanager
+    def _going_on(self, point: Point) -> Iterator[int]:
+        """The thread that stopped at the point's gate; it goes on afterwards."""
+        with contextlib.ExitStack() as stack:
+            asking = None
+            if point.target == START:
+                self.machine.listening()
+                asking = stack.enter_context(self._asking_for_start())
+            _, tid = stack.enter_context(self.machine.held(point.gate))
+            yield tid
+        self._answer = asking.answer or {} if asking else {}
 
     def _recover(self, following: str) -> bool:
         """Let the worker go on; do what an operator would where it waits for one."""
@@ -213,7 +226,7 @@ class Story:
             yield "there is no error to read"
         elif "internal error" in error or "Traceback" in error + hint or 'File "' in error + hint:
             yield f"an error for programmers: {error!r} {hint!r}"
-        elif os.strerror(getattr(errno, fault)) not in error and not hint:
+        elif os.strerror(getattr(errno, "ENOSPC" if fault == FULL else fault)) not in error and not hint:
             yield f"an error without reason or hint: {error!r}"
 
     def _wrong_place(self, point: Point, status: dict[str, Any]) -> Iterator[str]:
