@@ -37,9 +37,10 @@ class Recipe:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """All paths (relative to the root) whose change makes another package."""
+        """All paths (relative to the root, as git takes them) whose change makes another package."""
         outside = {source for source in self.trees if not source.startswith(f"{self.folder}/")}
-        return (self.folder, *sorted(outside))
+        pages = [f"docs/man/{command}.*" for command in self.launchers]
+        return (self.folder, *sorted(outside), *sorted(pages))
 
 
 def read_recipe(root: Path, folder: str) -> Recipe:

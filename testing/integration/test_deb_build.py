@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 from hashlib import sha256
@@ -148,6 +149,17 @@ def test_packages_hold_no_tests_and_no_byte_code(packages: list[Path]) -> None:
         assert len(names) > 5
         assert [name for name in names if "/tests/" in name or name.endswith((".pyc", ".po"))] == []
         assert "./usr/lib/python3/dist-packages/blockhost/__init__.py" not in names
+
+
+@EACH
+def test_every_command_brings_its_manual_page(recipe: Recipe, packages: list[Path]) -> None:
+    listed = run(["dpkg-deb", "--contents", package_of(recipe, packages)])
+    absent = [
+        name
+        for name in recipe.launchers
+        if not re.search(rf"/usr/share/man/man[18]/{name}\.[18]\.gz", listed)
+    ]
+    assert absent == []
 
 
 def test_every_python_file_of_the_tree_is_in_its_package(

@@ -10,15 +10,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import gc
-import importlib
 import itertools
 import json
 import os
 import subprocess
-import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ import pytest
 from blockhost.framing import FrameServer
 from testing.fixtures import whole_host
 from testing.fixtures.forked import Ended, forked
+from testing.fixtures.installed_commands import Leaf, commands, leaves, parser_of, subcommands
 
 TOP = Path(__file__).resolve().parents[2]
 OWNER = whole_host.OWNER
@@ -88,73 +85,6 @@ WITHOUT_LINE = {"blockhost-setup worker": "a service: it runs until it is told t
 #: First words that answer before any other word is read: this engine has nothing of the kind.
 REFUSED = {"bw": {"send", "balance", "split", "withdraw", "swap"},
            "bhcrypt": {"generate-keypair", "derive-pubkey", "key-to-address"}}  # fmt: skip
-
-
-# --- what there is -----------------------------------------------------------------------------
-
-
-@cache
-def commands() -> dict[str, Callable[[], object]]:
-    """The `main` of each command that a package puts in /usr/bin."""
-    found: dict[str, Callable[[], object]] = {}
-    for recipe in sorted([*TOP.glob("*/debian/build.toml"), *TOP.glob("*/*/debian/build.toml")]):
-        for name, target in tomllib.loads(recipe.read_text()).get("launchers", {}).items():
-            module, _, function = target.partition(":")
-            found[name] = getattr(importlib.import_module(module), function)
-    return found
-
-
-class _Seen(Exception):
-    """Carries a command's parser out of it."""
-
-
-@cache
-def parser_of(name: str) -> argparse.ArgumentParser:
-    def show(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        raise _Seen(parser)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", show)
-        try:
-            commands()[name]([])  # type: ignore[call-arg]
-        except _Seen as seen:
-            parser: argparse.ArgumentParser = seen.args[0]
-            return parser
-    raise AssertionError(f"{name} parses nothing")
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A command, or a subcommand that has none below it."""
-
-    command: str
-    words: tuple[str, ...]
-    parser: argparse.ArgumentParser
-
-    @property
-    def name(self) -> str:
-        return " ".join((self.command, *self.words))
-
-
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """By name; an alias is not a second one."""
-    seen: dict[argparse.ArgumentParser, str] = {}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for word, below in action.choices.items():
-                seen.setdefault(below, word)
-    return {word: below for below, word in seen.items()}
-
-
-def leaves() -> list[Leaf]:
-    def below(command: str, words: tuple[str, ...], parser: argparse.ArgumentParser) -> Iterator[Leaf]:
-        found = subcommands(parser)
-        for word, one in found.items():
-            yield from below(command, (*words, word), one)
-        if not found:
-            yield Leaf(command, words, parser)
-
-    return [leaf for name in sorted(commands()) for leaf in below(name, (), parser_of(name))]
 
 
 def named(leaf: Leaf) -> str:
