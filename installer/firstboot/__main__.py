@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from blockhost import paths
-from blockhost.errors import BlockhostError
+from blockhost.errors import BlockhostError, RecordNotKept
 from blockhost.files import make_dir
 from blockhost.pipeline import Event, Runner
 from blockhost.pipeline.child import ChildLauncher
@@ -53,7 +53,11 @@ def run() -> bool:
     results = []
     for part in (plan.PREPARE, plan.DOOR):
         runner = Runner(part, plan.store(), launcher, listener=listener, keep_going=plan.keeps_going)
-        results.append(runner.run())
+        try:
+            results.append(runner.run())
+        except RecordNotKept as error:  # the card has it from /run, which is another file system
+            listener.progress.stop(error.step_id, f"{error} {error.hint}")
+            raise
     listener.progress.end()
     log.info(
         "first boot is complete" if all(results) else "first boot is not complete; it will be tried again"

@@ -53,6 +53,10 @@ class ProgressFile:
         done = before.fraction if fraction is None else fraction
         self._write(Doing(step_id, before.since, done, message[:200]), at_once=False)
 
+    def stop(self, step_id: str, message: str) -> None:
+        """The last word of a try that no record can tell of."""
+        self._write(Doing(step_id, boot_clock.seconds(), message=message), at_once=True)
+
     def end(self) -> None:
         with contextlib.suppress(OSError):
             remove(progress_file())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from blockhost import codes
-from blockhost.errors import StepFailed
-from blockhost.pipeline import Step, StepContext
+from blockhost.errors import RecordNotKept, StepFailed
+from blockhost.pipeline import Record, RecordStore, Step, StepContext
 from blockhost.pipeline.child import InlineLauncher
 from installer.firstboot import __main__ as firstboot
 from installer.firstboot import hooks, plan
@@ -238,3 +240,20 @@ def test_progress_file_is_not_written_for_every_line(monkeypatch: pytest.MonkeyP
 def test_list_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert firstboot.main(["--list"]) == 0
     assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ORDER
+
+
+def test_a_disk_that_takes_no_record_is_told_on_the_card(
+    ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_store: RecordStore, record: Record) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"/var/lib/blockhost/{record.step_id}")
+
+    monkeypatch.setattr(RecordStore, "save", full)
+    with pytest.raises(RecordNotKept):
+        firstboot.run()
+    assert ran == []
+    doing = read_progress()
+    assert doing is not None
+    assert doing.step_id == ORDER[0]
+    assert "No space left on device" in doing.message
+    assert "df" in doing.message
