@@ -52,6 +52,9 @@ def test_dry_run_creates_nothing(appliance: Any, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["status"] == "dry-run"
     assert get_database().list_vms() == []
     assert domains() == {}
+    get_database().register_vm("vm1", 100, "192.0.2.110")
+    assert create.main(["vm1", "--owner-wallet", OWNER]) == 1
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_mock_touches_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +128,9 @@ def test_failure_at_any_effect_takes_everything_back(
 
 
 KILLER = """
+import signal
+for ignored in (signal.SIGINT, signal.SIGHUP):  # under nohup(1), or behind `&`
+    signal.signal(ignored, signal.SIG_DFL)
 import os, signal, sys
 from blockhost import root_agent
 real = root_agent.call

@@ -131,15 +131,33 @@ def _username(wish: Wish) -> str:
     return seed.first_user(seed.checked_user_data(wish.user_data), DEFAULT_USER)
 
 
+def rehearse(wish: Wish) -> None:
+    """Find out, without a change, what would stop `create` before it begins.
+
+    Raises:
+        BlockhostError: the host is not set up, or the name belongs to another machine.
+    """
+    load_settings()
+    database = get_database(create=False)
+    if made_before(wish, database) is None:
+        _free(wish.name, database)
+
+
+def _free(name: str, database: VMDatabase) -> VmRecord | None:
+    """What is on record of a name that may be used."""
+    record = database.get_vm(name)
+    if record is not None and record["status"] not in (Status.CREATING, Status.DESTROYED):
+        raise BlockhostError(f"a VM named {name} exists already", hint="blockhost-vm-list shows them.")
+    return record
+
+
 def remove_leftovers(name: str, database: VMDatabase, settings: Settings) -> None:
     """Remove what a killed `create` left. Call it with the name's lock held.
 
     Raises:
         BlockhostError: the name belongs to a machine that exists.
     """
-    record = database.get_vm(name)
-    if record is not None and record["status"] not in (Status.CREATING, Status.DESTROYED):
-        raise BlockhostError(f"a VM named {name} exists already")
+    record = _free(name, database)
     if record is not None and record["status"] == Status.CREATING:
         log.warning("%s: removing what an interrupted attempt left", name)
         dismantle(name, record, settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
-from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create
+from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create, rehearse
 from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
 from blockhost.provisioner_libvirt.ssh_keys import parse_keys
 from blockhost.vm_db import get_database
@@ -42,7 +42,9 @@ def _create(options: argparse.Namespace) -> None:
     )
     username = first_user(checked_user_data(wish.user_data), DEFAULT_USER) if wish.user_data else DEFAULT_USER
     if not options.apply:
-        _print(_rehearse(wish, username))
+        if not options.mock:
+            rehearse(wish)
+        _print(_unmade(wish, username))
     elif options.mock:
         _print(_pretend(wish, username))
     else:
@@ -53,7 +55,7 @@ def _print(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def _rehearse(wish: Wish, username: str) -> dict[str, Any]:
+def _unmade(wish: Wish, username: str) -> dict[str, Any]:
     """The answer of a dry run: what is known before anything exists."""
     return {
         "status": "dry-run",
@@ -70,7 +72,7 @@ def _pretend(wish: Wish, username: str) -> dict[str, Any]:
     """`--mock`: a machine in a database that ends with this process."""
     record = get_database(use_mock=True).reserve_vm(wish.name, owner=wish.owner_wallet)
     return {
-        **_rehearse(wish, username),
+        **_unmade(wish, username),
         "status": "ok",
         "ip": record["ip_address"],
         "ipv6": record["ipv6_address"],
