@@ -190,17 +190,23 @@ def granted_and_made(till: Till) -> None:
 
 
 def only_the_owner_reads_and_logs_in(till: Till) -> None:
+    known = set()
     for number, key in till.keys.items():
         details = till.details(number)
         assert details["machine"] == f"blockhost-{number:03}"
         till.host.wait_for_ssh(details["ip"], key, user=details["user"])
+        # What the sealed details promise is what the guest's sshd presents.
+        presented = till.host.libvirt.run(["ssh-keyscan", "-T", "30", "-t", "ed25519", details["ip"]]).strip()
+        assert presented == details["known_hosts"]
+        known.add(presented.split()[-1])
         for other, foreign in till.keys.items():
             if other == number:
                 continue
             assert till.host.ssh(details["ip"], foreign).code == 255
             with pytest.raises(sealing.CannotOpen):
                 sealing.open_sealed(foreign.read_bytes(), sealing.from_armour(till.show(number)["details"]))
-    till.tell("each owner reads the own details and logs in with them; nobody else does")
+    assert len(known) == len(till.keys)
+    till.tell("each owner reads the own details, with the guest's host key, and logs in; nobody else does")
 
 
 def transferred(till: Till) -> None:
