@@ -219,7 +219,10 @@ class SqliteFile:
         if code == sqlite3.SQLITE_BUSY:
             return BlockhostError(f"{self._shown()}: another program keeps it locked")
         if code == sqlite3.SQLITE_FULL:
-            return BlockhostError(f"{self._shown()}: the disk is full", hint="Nothing was changed. Free some space, then try again.")
+            return BlockhostError(
+                f"{self._shown()}: the disk is full",
+                hint="Nothing was changed. Free some space, then try again.",
+            )
         return BlockhostError(
             f"{self._shown()}: {error}", hint="Run it as root or as the user blockhost; is the disk full?"
         )
