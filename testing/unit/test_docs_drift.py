@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 import reference_docs.__main__ as reference_docs
 
 TOP = Path(__file__).resolve().parents[2]
+ACTION_MODULES = [
+    *TOP.glob("*/root-agent-actions/*.py"),
+    *TOP.glob("*/*/root-agent-actions/*.py"),
+]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("*/*/README.md")])
 
 
@@ -17,6 +22,23 @@ PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("*/*/REA
 def test_reference_is_what_the_code_says(name: str) -> None:
     written = (TOP / "docs/reference" / name).read_text()
     assert written == reference_docs.PAGES[name](TOP), "run `make docs`"
+
+
+def test_every_root_action_stands_in_the_reference_with_its_parameters() -> None:
+    text = (TOP / "docs/reference/root-agent.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    modules = [file for file in ACTION_MODULES if not file.name.startswith("_")]
+    actions = {
+        name: action for file in modules for name, action in runpy.run_path(str(file))["ACTIONS"].items()
+    }
+    assert len(actions) > 20
+    for name, action in actions.items():
+        short = f"`-{name.partition('-')[2]}`"  # `virsh-start`, `-shutdown`, …
+        found = [
+            row for row in rows if f"`{name}`" in row or (short in row and name.partition("-")[0] in row)
+        ]
+        assert found, name
+        assert [each.name for each in action.parameters if f"`{each.name}`" not in found[0]] == [], name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
