@@ -71,6 +71,7 @@ def test_mock_touches_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         (["vm", "--memory", "0"], "--memory"),
         (["vm", "--disk", "99999"], "--disk"),
         (["vm", "--cloud-init-content", "/nonexistent"], "No such file"),
+        (["vm", "--owner-wallet", "me, myself"], "--owner-wallet: expected 0x"),
     ],
 )
 def test_create_refuses_nonsense(

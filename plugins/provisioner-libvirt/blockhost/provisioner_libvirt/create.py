@@ -26,6 +26,7 @@ from blockhost.provisioner_libvirt import seed
 from blockhost.provisioner_libvirt.domain import NAME, Domain
 from blockhost.provisioner_libvirt.port import Port
 from blockhost.provisioner_libvirt.settings import Settings, load_settings
+from blockhost.root_agent.values import Address
 from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class Wish:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise BlockhostError(f"{self.name!r} is not a VM name; expected 1 to 64 of a-z 0-9 -")
+        try:
+            Address(self.owner_wallet)  # it becomes a field of the guest's /etc/passwd
+        except ValueError as error:
+            raise BlockhostError(f"--owner-wallet: {error}") from None
         for label, value, highest in (
             ("--cpu", self.cpu, 64),
             ("--memory", self.memory_mb, 1024 * 1024),
