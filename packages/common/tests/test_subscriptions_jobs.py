@@ -169,7 +169,8 @@ def test_operator_sees_what_is_parked(run: Run, jobs: JobStore) -> None:
     jobs.take_in("local", [Event("1", 7), Event("2", 8)])
     jobs.fail(jobs.get(7), "create: no space left", "make room", is_hopeless=True)
     jobs.begin(jobs.get(8), "create")
-    _, out, _ = run("list")
+    _, out, err = run("list")
+    assert "blockhost-subscriptions retry ID" in err
     assert [line.split(maxsplit=1)[0] for line in out.splitlines()] == ["ID", "7", "8"]
     assert "parked" in out
     assert "create: no space left" in out

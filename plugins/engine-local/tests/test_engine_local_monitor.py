@@ -392,6 +392,11 @@ def test_operator_sees_at_the_till_what_was_given_up(host, run, make_key):
         jobs.fail(jobs.get(2), "create: too busy")
     lines = run("list")[1].splitlines()
     assert ["parked" in line for line in lines] == [False, True, False]
-    assert "work:          given up: create: no space left" in run("show", "1")[1]
+    told = run("show", "1")[1].splitlines()
+    given_up = told.index("work:          given up: create: no space left")
+    assert [line.strip() for line in told[given_up + 1 : given_up + 3]] == [
+        "Make room.",
+        "Mend it, then: blockhost-subscriptions retry 1",
+    ]
     assert "work:          tried again soon: create: too busy" in run("show", "2")[1]
     assert shown(run, 1)["job"]["hint"] == "Make room."

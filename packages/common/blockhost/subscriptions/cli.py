@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -64,6 +65,8 @@ def _list(jobs: JobStore, options: argparse.Namespace) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows if found else ():
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if any(job.status == JobStatus.PARKED for job in found):
+        print(f"Mend what the note of a parked job says, then: {PROGRAM} retry ID", file=sys.stderr)
 
 
 def _show(jobs: JobStore, options: argparse.Namespace) -> None:

@@ -135,6 +135,8 @@ def _show(words: argparse.Namespace) -> int:
         (_("work"), machines.work_as_line(record["job"])),
     ):
         print(f"{label + ':':<14} {value}")
+    for line in machines.what_to_try(words.number, record["job"]):
+        print(f"{'':<14} {line}")
     if record["details"]:
         print(_("details for the owner; `age --decrypt -i KEYFILE` reads them:"))
         print(record["details"], end="")

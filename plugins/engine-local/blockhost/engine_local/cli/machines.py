@@ -63,6 +63,14 @@ def as_line(machine: Mapping[str, Any] | None) -> str:
     return ", ".join([machine["vm_name"], machine["status"], *addresses])
 
 
+def what_to_try(number: int, job: Mapping[str, Any] | None) -> list[str]:
+    """For the operator, once the monitor has given up."""
+    if job is None or job["status"] != JobStatus.PARKED:
+        return []
+    retry = _("Mend it, then: blockhost-subscriptions retry %(number)d") % {"number": number}
+    return [job["hint"], retry] if job["hint"] else [retry]
+
+
 def work_as_line(job: Mapping[str, Any] | None) -> str:
     if job is None:
         return _("not begun; is blockhost-monitor running?")
