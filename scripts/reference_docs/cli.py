@@ -14,7 +14,7 @@ HEAD = """# Commands
 
 Written by `make docs` from each command's `--help`; a test holds them together.
 
-Exit code 0 means success. stdout carries the result, stderr everything else. `--format json` where a program may want to read along. Each has a man page.
+Exit code 0 means success, 1 refused or failed (stderr says why, and what to try), 2 wrong usage, 130 interrupted. stdout carries the result, stderr everything else. `--format json` where a program may want to read along. Options are written out: there are no abbreviations. Each has a man page.
 """
 
 
