@@ -41,6 +41,13 @@ def test_every_root_action_stands_in_the_reference_with_its_parameters() -> None
         assert [each.name for each in action.parameters if f"`{each.name}`" not in found[0]] == [], name
 
 
+def test_every_unit_stands_in_the_reference() -> None:
+    text = (TOP / "docs/reference/packages.md").read_text()
+    units = [*TOP.glob("systemd/*.service"), *TOP.glob("*/*/systemd/*.service")]
+    assert len(units) > 7
+    assert [unit.name for unit in units if f"| `{unit.stem}`" not in text] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`\n]+`(?!\])", "", page.read_text(), flags=re.DOTALL)  # not what is code
