@@ -11,7 +11,7 @@ from flask import Blueprint, abort, current_app, make_response, redirect, render
 
 from admin import guard
 from admin.guard import Reply
-from admin.vms.actions import VERBS, ActionFailed, Actions, Busy
+from admin.vms.actions import VERBS, ActionFailed, Actions, Busy, told
 from admin.vms.inventory import CHARTS, Inventory
 from blockhost import wall_clock
 from blockhost.errors import BlockhostError
@@ -38,7 +38,7 @@ def listing() -> Reply:
         found = machines()
         return {"vms": found, "summary": summary(found)}, 200
     except BlockhostError as error:
-        return {"ok": False, "error": str(error)}, 503
+        return {"ok": False, "error": told(error)}, 503
 
 
 @blueprint.post("/api/vms/<name>/<verb>")
@@ -106,7 +106,7 @@ def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
     try:
         found = machines()
     except BlockhostError as error:
-        found, unavailable = [], f"{error} – {error.hint}" if error.hint else str(error)
+        found, unavailable = [], told(error)
     html = render_template(
         "vms.html",
         machines=found,

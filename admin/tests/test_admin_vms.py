@@ -135,6 +135,15 @@ def test_list_that_is_none_is_said(inside: Any, provisioner: ToldProvisioner, st
     assert "There is no machine yet" not in page.text
 
 
+def test_list_that_fails_is_told_with_its_hint(inside: Any, provisioner: ToldProvisioner) -> None:
+    said = "blockhost-vm-list: libvirt is gone\n  systemctl status libvirtd"
+    provisioner.does("list", code=1, stderr=said, metrics=True)
+    reply = inside.get("/api/vms")
+    assert reply.status_code == 503
+    assert "libvirt is gone – systemctl status libvirtd" in reply.json["error"]
+    assert "systemctl status libvirtd" in inside.get("/vms").text
+
+
 def test_hostile_fields_are_text(inside: Any, provisioner: ToldProvisioner) -> None:
     provisioner.lists({**LISTED, "name": "<script>alert(1)</script>", "ip": '"><img src=x>', "metrics": None})
     page = inside.get("/vms").text

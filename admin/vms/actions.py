@@ -24,6 +24,11 @@ class ActionFailed(BlockhostError):
     """The provisioner's command failed; the text is what it said."""
 
 
+def told(error: BlockhostError) -> str:
+    """An error with what to try, in one line."""
+    return f"{error} – {error.hint}" if error.hint else str(error)
+
+
 @dataclass(slots=True)
 class Actions:
     """Work in progress, and what failed after its request was answered."""
@@ -75,7 +80,7 @@ class Actions:
             if done.code != 0:
                 raise failure(verb, done)
         except BlockhostError as error:
-            outcome.problem = f"{error} – {error.hint}" if error.hint else str(error)
+            outcome.problem = told(error)
         finally:
             with self._lock:
                 del self._running[name]
