@@ -112,7 +112,9 @@ def test_kills_leave_nothing_behind(
     assert len(every) >= FEWEST, every
     assert left(appliance) == {}
     killed = 0
-    for number, (call, when) in enumerate(sample(every, SAMPLE)):
+    for number, (call, when) in enumerate(sample(every, len(every))):
+        if killed == SAMPLE:
+            break
         place = f"{call} {when}"
         done = traced(log, "-e", f"inject={call}:signal=SIGKILL:when={when}")
         killed += done.returncode != 0
@@ -126,8 +128,8 @@ def test_kills_leave_nothing_behind(
         assert root_agent.call("virsh-list")["domains"] == {"vm1": "running"}, place
         assert destroy.main(["vm1"]) == 0, place
         assert left(appliance) == {}, place
-    # On a busy machine a call or two of the reference run are not made again.
-    assert killed >= 0.9 * min(SAMPLE, len(every))
+    # On a busy machine a call or two of the reference run are not made again: others stand in for them.
+    assert killed >= min(SAMPLE, 0.9 * len(every))
     with capsys.disabled():
         print(f"\n{len(every)} calls in a create, killed at {killed}, nothing left")
 
