@@ -59,7 +59,8 @@ def create_once(path: Path, *, mode: int, ids: tuple[int, int] = (-1, -1)) -> bo
     False: there was one, and it is as it was. `ids` are numbers for chown.
 
     Raises:
-        OSError: nothing was changed.
+        OSError: it names `path`. The file may be there; where its temporary name cannot be removed,
+            that is told, for what is written to the file would show under both.
     """
     with about(path), _directory(path.parent) as directory:
         temporary = f".{path.name}.{secrets.token_hex(6)}"
@@ -69,7 +70,7 @@ def create_once(path: Path, *, mode: int, ids: tuple[int, int] = (-1, -1)) -> bo
         except FileExistsError:
             return False
         finally:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=directory)
         os.fsync(directory)
     return True

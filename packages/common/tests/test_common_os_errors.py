@@ -87,6 +87,22 @@ def test_a_sealed_write_after_one_that_failed_leaves_no_third_name(
         assert sorted(p.name for p in tmp_path.iterdir()) == ["vault.json", "vault.json.previous"]
 
 
+def test_a_second_name_that_cannot_be_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "vms.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", faulty)
+        with pytest.raises(OSError, match=r"vms\.db"):
+            files.create_once(path, mode=0o640)
+    files.remove_leftovers(tmp_path)  # as every run of steps begins
+    assert not files.create_once(path, mode=0o640)
+    assert [p.name for p in tmp_path.iterdir()] == ["vms.db"]
+
+
 @pytest.mark.parametrize("code", HINTS)
 def test_every_refusal_has_reason_and_remedy(code: int) -> None:
     known = explained(OSError(code, os.strerror(code), "/etc/blockhost/db.yaml"))
