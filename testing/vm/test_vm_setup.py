@@ -27,7 +27,9 @@ from testing.vms.host import keypair
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(2400)]
 
 FINALIZE_DEADLINE_S = 900.0
-SERVICES = ("blockhost-root-agent", "blockhost-admin", "nginx")
+SERVICES = (
+    "blockhost-firewall", "blockhost-root-agent", "blockhost-monitor", "blockhost-admin", "nginx",
+)  # fmt: skip
 PUBLIC_SECRET = "blockhost-access"
 
 
