@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if total < fewest:
         print(f"only {total} points, expected at least {fewest}: what is no longer looked at?")
         return 1
-    return 1 if broken or struck < 0.9 * len(outcomes) else 0
+    return 1 if broken or not outcomes or struck < 0.9 * len(outcomes) else 0
 
 
 if __name__ == "__main__":

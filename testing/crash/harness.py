@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -127,7 +128,9 @@ def tell_points(
         for process in slots:
             if points is None or len(outcomes) < len(chosen):
                 process.terminate()
-            process.join()
+            while process.is_alive():  # it ends once somebody took what it still has to say
+                with contextlib.suppress(Empty):
+                    answers.get(timeout=0.1)
     return points, outcomes
 
 
