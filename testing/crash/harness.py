@@ -90,6 +90,7 @@ def _work(slot: int, wanted: Any, answers: Any) -> None:
         answers.put(("broken", slot, f"{type(error).__name__}: {error}"))
         raise
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # being told to end while ending leaves nothing behind
         machine.close()
 
 
