@@ -11,6 +11,7 @@ import re
 from typing import Any, Self
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import guest, limits, machines
 from blockhost.provisioner_libvirt.domain import MOST_BYTES, Domain
 from blockhost.provisioner_libvirt.metrics import metrics
@@ -60,9 +61,9 @@ class UndefineFlags(tuple[str, ...]):
 
     def __new__(cls, value: object) -> Self:
         if not isinstance(value, list) or not all(isinstance(flag, str) for flag in value):
-            raise ValueError("expected a list of words")
+            raise ValueError(_("expected a list of words"))
         if not set(value) <= set(cls.ALLOWED):
-            raise ValueError(f"expected only {', '.join(cls.ALLOWED)}")
+            raise ValueError(_("expected only %(names)s") % {"names": ", ".join(cls.ALLOWED)})
         return super().__new__(cls, value)
 
 
@@ -75,10 +76,15 @@ class Texts(tuple[str, ...]):
 
     def __new__(cls, value: object) -> Self:
         if not isinstance(value, list) or not cls.FEWEST <= len(value) <= cls.MOST:
-            raise ValueError(f"expected a list of {cls.FEWEST} to {cls.MOST} texts")
+            raise ValueError(
+                _("expected a list of %(fewest)s to %(most)s texts")
+                % {"fewest": cls.FEWEST, "most": cls.MOST}
+            )
         for text in value:
             if not isinstance(text, str) or len(text) > cls.LONGEST or re.search(f"[{cls.CONTROL}]", text):
-                raise ValueError(f"expected texts of at most {cls.LONGEST} ordinary characters")
+                raise ValueError(
+                    _("expected texts of at most %(longest)s ordinary characters") % {"longest": cls.LONGEST}
+                )
         return super().__new__(cls, value)
 
 
@@ -104,7 +110,7 @@ class VmNames(tuple[str, ...]):
 
     def __new__(cls, value: object) -> Self:
         if not isinstance(value, list) or len(value) > cls.MOST:
-            raise ValueError(f"expected a list of at most {cls.MOST} names")
+            raise ValueError(_("expected a list of at most %(most)s names") % {"most": cls.MOST})
         return super().__new__(cls, [str(VmName(name)) for name in value])
 
 
@@ -174,7 +180,7 @@ def virsh_define(xml: DomainXml, name: VmName | None = None) -> None:
     """Define a machine on this host's own bridge and pool; the same definition twice is fine."""
     domain = Domain.parse(xml)
     if name is not None and name != domain.name:
-        raise BlockhostError("name and xml are of different machines")
+        raise BlockhostError(_("name and xml are of different machines"))
     machines.define(domain, load_settings())
 
 

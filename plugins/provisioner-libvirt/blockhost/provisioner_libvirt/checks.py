@@ -5,7 +5,9 @@ from __future__ import annotations
 from blockhost import paths
 from blockhost.checks import Check, CheckContext, Finding, Severity
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
+from blockhost.i18n import ngettext
 from blockhost.provisioner_libvirt import kvm
 from blockhost.provisioner_libvirt.settings import load_settings
 from blockhost.provisioner_libvirt.template import imported_volume
@@ -13,43 +15,48 @@ from blockhost.provisioner_libvirt.virsh import is_usable, pool
 from blockhost.vm_db import get_database
 
 
-def _libvirt(_: CheckContext) -> Finding:
+def _libvirt(_context: CheckContext) -> Finding:
     return Finding(is_usable(), "virsh version")
 
 
-def _pool(_: CheckContext) -> Finding:
+def _pool(_context: CheckContext) -> Finding:
     try:
         settings = load_settings()
         found = pool(settings.pool)
     except BlockhostError as error:
         return Finding(False, str(error))
     if found is None:
-        return Finding(False, f"no pool {settings.pool}")
+        return Finding(False, _("no pool %(pool)s") % {"pool": settings.pool})
     ok = (
         found["is_active"] and found["is_autostart"] and found["path"] == str(paths.at(settings.storage_path))
     )
-    return Finding(bool(ok), f"{settings.pool} at {found['path']}, active: {found['is_active']}")
+    return Finding(
+        bool(ok),
+        _("%(pool)s at %(path)s, active: %(active)s")
+        % {"pool": settings.pool, "path": found["path"], "active": found["is_active"]},
+    )
 
 
-def _template(_: CheckContext) -> Finding:
+def _template(_context: CheckContext) -> Finding:
     try:
         return Finding(bool(imported_volume()), load_settings().template)
     except BlockhostError as error:
         return Finding(False, str(error))
 
 
-def _database(_: CheckContext) -> Finding:
+def _database(_context: CheckContext) -> Finding:
     try:
         database = get_database(create=False)
     except BlockhostError as error:
         return Finding(False, str(error))
     try:
-        return Finding(True, f"{len(database.list_vms())} machines")
+        count = len(database.list_vms())
+        return Finding(True, ngettext("%(count)d machine", "%(count)d machines", count) % {"count": count})
     finally:
         database.close()
 
 
-def _acceleration(_: CheckContext) -> Finding:
+def _acceleration(_context: CheckContext) -> Finding:
     state = kvm.probe()
     return Finding(state.usable, state.reason)
 
@@ -69,6 +76,6 @@ CHECKS: tuple[Check, ...] = (
         N_("The processor runs machines directly"),
         _acceleration,
         Severity.WARNING,
-        fix="Switch on virtualisation (VT-x, AMD-V) in the firmware; machines are emulated until then",
+        fix=N_("Switch on virtualisation (VT-x, AMD-V) in the firmware; machines are emulated until then"),
     ),
 )

@@ -22,6 +22,8 @@ from typing import Any
 from blockhost import paths, root_agent
 from blockhost.cloud_init import render_cloud_init
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from blockhost.provisioner_libvirt import seed
 from blockhost.provisioner_libvirt.domain import NAME, Domain
 from blockhost.provisioner_libvirt.port import Port
@@ -32,7 +34,7 @@ from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
 log = logging.getLogger(__name__)
 
 DEFAULT_USER = "user"
-LOCK_WAIT = "another program is working on it"
+LOCK_WAIT = N_("another program is working on it")
 #: A guest boots in seconds; one that is emulated, or on a host that is itself a guest, in minutes.
 BOOT_S = 900.0
 PING_S = 0.2
@@ -62,7 +64,9 @@ class Wish:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
-            raise BlockhostError(f"{self.name!r} is not a VM name; expected 1 to 64 of a-z 0-9 -")
+            raise BlockhostError(
+                _("%(name)r is not a VM name; expected 1 to 64 of a-z 0-9 -") % {"name": self.name}
+            )
         try:
             Address(self.owner_wallet)  # it becomes a field of the guest's /etc/passwd
         except ValueError as error:
@@ -74,7 +78,10 @@ class Wish:
             ("--expiry-days", self.expiry_days, 36500),
         ):
             if not 1 <= value <= highest:
-                raise BlockhostError(f"{label}: expected 1 to {highest}, got {value}")
+                raise BlockhostError(
+                    _("%(label)s: expected 1 to %(highest)s, got %(value)s")
+                    % {"label": label, "highest": highest, "value": value}
+                )
 
 
 def create(wish: Wish, tell: Tell, database: VMDatabase | None = None) -> None:
@@ -152,7 +159,9 @@ def _free(name: str, database: VMDatabase) -> VmRecord | None:
     """What is on record of a name that may be used."""
     record = database.get_vm(name)
     if record is not None and record["status"] not in (Status.CREATING, Status.DESTROYED):
-        raise BlockhostError(f"a VM named {name} exists already", hint="blockhost-vm-list shows them.")
+        raise BlockhostError(
+            _("a VM named %(name)s exists already") % {"name": name}, hint=_("blockhost-vm-list shows them.")
+        )
     return record
 
 
@@ -193,7 +202,7 @@ def exclusive(name: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockhostError(f"{name}: {LOCK_WAIT}") from None
+            raise BlockhostError(f"{name}: {_(LOCK_WAIT)}") from None
         yield
     finally:
         os.close(descriptor)
@@ -212,8 +221,10 @@ def await_guest(name: str, seconds: float) -> None:
             return
         if time.monotonic() > deadline:
             raise BlockhostError(
-                f"{name} was started, and its guest did not answer within {seconds:g} s",
-                hint=f"Does the image have the QEMU guest agent? See: virsh console {name}",
+                _("%(name)s was started, and its guest did not answer within %(seconds)g s")
+                % {"name": name, "seconds": seconds},
+                hint=_("Does the image have the QEMU guest agent? See: virsh console %(name)s")
+                % {"name": name},
             )
         time.sleep(max(PING_S, (time.monotonic() - asked) / LARGEST_SHARE))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.port import Port, port_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -50,20 +51,28 @@ class Domain:
 
     def __post_init__(self) -> None:
         for value, pattern, what in (
-            (self.name, NAME, "name"),
-            (self.pool, POOL, "storage pool"),
-            (self.bridge, BRIDGE, "bridge"),
+            (self.name, NAME, _("name")),
+            (self.pool, POOL, _("storage pool")),
+            (self.bridge, BRIDGE, _("bridge")),
         ):
             if not pattern.fullmatch(value):
-                raise BlockhostError(f"domain: {value!r} is not a {what}")
+                raise BlockhostError(
+                    _("domain: %(value)r is not a %(what)s") % {"value": value, "what": what}
+                )
         if not 1 <= self.vcpus <= MOST_CPUS:
-            raise BlockhostError(f"domain: expected 1 to {MOST_CPUS} processors, got {self.vcpus}")
+            raise BlockhostError(
+                _("domain: expected 1 to %(most_cpus)s processors, got %(vcpus)s")
+                % {"most_cpus": MOST_CPUS, "vcpus": self.vcpus}
+            )
         if not LEAST_MEMORY_MB <= self.memory_mb <= MOST_MEMORY_MB:
             raise BlockhostError(
-                f"domain: expected at least {LEAST_MEMORY_MB} MB of memory, got {self.memory_mb}"
+                _("domain: expected at least %(least_memory_mb)s MB of memory, got %(memory_mb)s")
+                % {"least_memory_mb": LEAST_MEMORY_MB, "memory_mb": self.memory_mb}
             )
         if self.accelerator not in ACCELERATORS:
-            raise BlockhostError(f"domain: expected kvm or qemu, got {self.accelerator!r}")
+            raise BlockhostError(
+                _("domain: expected kvm or qemu, got %(accelerator)r") % {"accelerator": self.accelerator}
+            )
 
     @property
     def uuid(self) -> str:
@@ -83,7 +92,7 @@ class Domain:
         """
         # No document type: entities are the one thing that the parser would expand.
         if len(xml) > MOST_BYTES or "<!" in xml or "<?" in xml:
-            raise BlockhostError("domain: not the XML of a machine of this host")
+            raise BlockhostError(_("domain: not the XML of a machine of this host"))
         try:
             root = ElementTree.fromstring(xml)  # noqa: S314  no entity can be in it
             port = port_of(root)
@@ -100,9 +109,9 @@ class Domain:
             )
             is_same = _canonical(domain.render()) == _canonical(xml)
         except (ElementTree.ParseError, ValueError, RecursionError) as error:
-            raise BlockhostError("domain: not the XML of a machine of this host") from error
+            raise BlockhostError(_("domain: not the XML of a machine of this host")) from error
         if not is_same:
-            raise BlockhostError("domain: it holds more than a machine of this host needs")
+            raise BlockhostError(_("domain: it holds more than a machine of this host needs"))
         return domain
 
 

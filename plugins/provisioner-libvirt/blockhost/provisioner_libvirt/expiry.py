@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from blockhost import root_agent, wall_clock
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.create import exclusive, is_free
 from blockhost.vm_db import Status, VMDatabase, VmRecord
@@ -129,7 +130,9 @@ def require_resumable(name: str, database: VMDatabase, *, extend_days: int = 0) 
     if extend_days:
         wall_clock.require()
     elif name in {expired["vm_name"] for expired in database.get_expired_vms()}:
-        raise BlockhostError(f"{name} has expired", hint="Give it more days: --extend-days N")
+        raise BlockhostError(
+            _("%(name)s has expired") % {"name": name}, hint=_("Give it more days: --extend-days N")
+        )
     return record
 
 

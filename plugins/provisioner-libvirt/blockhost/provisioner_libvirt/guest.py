@@ -16,6 +16,7 @@ from typing import Any
 
 from blockhost.command import Completed, probe
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.virsh import uri
 
 #: A guest that is there answers in milliseconds; an emulated one under load in a second.
@@ -57,7 +58,7 @@ def ask(name: str, *requests: Mapping[str, Any], timeout_s: int = ANSWER_S) -> l
     try:
         return [_parsed(line) for line in answers]
     except ValueError as error:
-        raise BlockhostError(f"{name}: the guest agent's answer is not JSON") from error
+        raise BlockhostError(_("%(name)s: the guest agent's answer is not JSON") % {"name": name}) from error
 
 
 def ask_many(requests: Mapping[str, Sequence[Mapping[str, Any]]], *, timeout_s: int) -> dict[str, list[Any]]:
@@ -151,7 +152,7 @@ def _output(answer: Mapping[str, Any], key: str) -> bytes:
 def _whole_number(answer: object, key: str) -> int:
     value = answer.get(key) if isinstance(answer, dict) else None
     if not isinstance(value, int):
-        raise BlockhostError(f"the guest agent's answer has no {key}")
+        raise BlockhostError(_("the guest agent's answer has no %(key)s") % {"key": key})
     return value
 
 
@@ -162,8 +163,13 @@ def _quoted(request: Mapping[str, Any]) -> str:
 
 def _failure(name: str, stderr: str) -> BlockhostError:
     if any(reason in stderr for reason in _GONE):
-        return BlockhostError(f"{name} is not running")
+        return BlockhostError(_("%(name)s is not running") % {"name": name})
     if _REFUSED in stderr:
         reason = re.sub(r"\s+", " ", stderr.partition(_REFUSED)[2]).strip(" :")
-        return BlockhostError(f"{name}: the guest agent refused {reason[:300]}")
-    return GuestSilent(f"{name}: the guest agent does not answer", hint="Is the machine still booting?")
+        return BlockhostError(
+            _("%(name)s: the guest agent refused %(reason)s") % {"name": name, "reason": reason[:300]}
+        )
+    return GuestSilent(
+        _("%(name)s: the guest agent does not answer") % {"name": name},
+        hint=_("Is the machine still booting?"),
+    )

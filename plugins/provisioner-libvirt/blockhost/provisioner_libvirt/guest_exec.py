@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from blockhost import root_agent
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.power import require_machine
 from blockhost.vm_db import VMDatabase
 
@@ -38,7 +39,10 @@ def run_in_guest(name: str, words: Sequence[str], database: VMDatabase, *, timeo
     started, pause = time.monotonic(), FIRST_S
     while (answer := root_agent.call("vm-guest-exec-status", name=name, pid=pid))["exit_code"] is None:
         if timeout_s and time.monotonic() - started > timeout_s:
-            raise BlockhostError(f"{name}: the command did not end within {timeout_s:g} s; it goes on")
+            raise BlockhostError(
+                _("%(name)s: the command did not end within %(timeout_s)g s; it goes on")
+                % {"name": name, "timeout_s": timeout_s}
+            )
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_S)
     return Ran(

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from blockhost.i18n import gettext as _
+
 DEVICE = Path("/dev/kvm")
 CPUINFO = Path("/proc/cpuinfo")
 KVM_CREATE_VM = 0xAE01  # linux/kvm.h: _IO(KVMIO, 0x01)
@@ -46,15 +48,23 @@ def probe(
 ) -> KvmState:
     """Find out whether guests can use KVM. Never raises; changes nothing."""
     if not device.exists():
-        return KvmState(False, f"{device} does not exist")
+        return KvmState(False, _("%(device)s does not exist") % {"device": device})
     try:
         try_create(device)
     except OSError as error:
-        return KvmState(False, f"{device} does not give a VM: {error.strerror or error}")
+        return KvmState(
+            False,
+            _("%(device)s does not give a VM: %(reason)s")
+            % {"device": device, "reason": error.strerror or error},
+        )
     flag = _virtualization_flag(cpuinfo)
     if flag is None:
-        return KvmState(False, f"{device} opens, but the processor shows neither vmx nor svm")
-    return KvmState(True, f"{device} works, the processor has {flag}")
+        return KvmState(
+            False, _("%(device)s opens, but the processor shows neither vmx nor svm") % {"device": device}
+        )
+    return KvmState(
+        True, _("%(device)s works, the processor has %(flag)s") % {"device": device, "flag": flag}
+    )
 
 
 def _virtualization_flag(cpuinfo: Path) -> str | None:

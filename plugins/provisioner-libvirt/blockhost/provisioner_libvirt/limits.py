@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from blockhost.errors import BlockhostError, CommandFailed
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import port_filter
 from blockhost.provisioner_libvirt.port import KEY, NAMESPACE, Port, port_of
 from blockhost.provisioner_libvirt.virsh import states, virsh
@@ -91,7 +92,7 @@ def _limit_processors(name: str, limits: Limits, *, is_running: bool) -> None:
                 raise
             if limits.cpu_quota or limits.cpu_shares:
                 raise BlockhostError(
-                    "this host cannot limit processors: libvirt has no cgroup controller for them"
+                    _("this host cannot limit processors: libvirt has no cgroup controller for them")
                 ) from error
 
 
@@ -104,7 +105,7 @@ def stored_port(name: str) -> Port:
     document = ElementTree.fromstring(virsh("dumpxml", "--domain", name, "--inactive"))  # noqa: S314  libvirt's own
     found = port_of(document)
     if found is None:
-        raise BlockhostError(f"{name} is not a machine of this host's making")
+        raise BlockhostError(_("%(name)s is not a machine of this host's making") % {"name": name})
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import port_filter
 from blockhost.provisioner_libvirt.domain import Domain, disk_volume, seed_volume
 from blockhost.provisioner_libvirt.limits import stored_port
@@ -29,8 +30,8 @@ def start(name: str) -> None:
     if not port_filter.is_applied(tap):
         virsh_unless(NOT_RUNNING, "destroy", "--domain", name)
         raise BlockhostError(
-            f"{name} had no filter on its port, and was stopped",
-            hint="Is /etc/libvirt/hooks/qemu.d/blockhost there? Then: systemctl restart libvirtd",
+            _("%(name)s had no filter on its port, and was stopped") % {"name": name},
+            hint=_("Is /etc/libvirt/hooks/qemu.d/blockhost there? Then: systemctl restart libvirtd"),
         )
     virsh("autostart", "--domain", name)
 
@@ -54,7 +55,7 @@ def reboot(name: str) -> None:
 def define(domain: Domain, settings: Settings) -> None:
     """Define a machine, which must use this host's bridge and pool."""
     if domain.bridge != settings.bridge or domain.pool != settings.pool:
-        raise BlockhostError("a machine of this host uses its bridge and its storage pool")
+        raise BlockhostError(_("a machine of this host uses its bridge and its storage pool"))
     settings.require_own(domain.port)
     virsh("define", "--file", "/dev/stdin", "--validate", stdin=domain.render())
 
@@ -97,4 +98,4 @@ def delete_volumes(name: str, settings: Settings) -> None:
 def _require_undefined(name: str) -> None:
     """A machine's disk is only replaced or removed while no machine has it."""
     if name in states():
-        raise BlockhostError(f"{name} is defined; its volumes stay")
+        raise BlockhostError(_("%(name)s is defined; its volumes stay") % {"name": name})

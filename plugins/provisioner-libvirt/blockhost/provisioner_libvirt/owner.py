@@ -7,6 +7,7 @@ import time
 
 from blockhost.cloud_init import gecos
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import guest
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -38,7 +39,7 @@ def owner_account(passwd: str) -> str:
     for row in [*named, *ordinary]:
         if _USER.fullmatch(row[0]):
             return row[0]
-    raise BlockhostError("the guest has no user for its owner")
+    raise BlockhostError(_("the guest has no user for its owner"))
 
 
 def _passwd(name: str) -> str:
@@ -50,9 +51,14 @@ def _run(name: str, argv: list[str]) -> str:
     deadline = time.monotonic() + PROGRAM_S
     while (ended := guest.look_at_program(name, pid)).code is None:
         if time.monotonic() > deadline:
-            raise BlockhostError(f"{name}: {argv[0]} does not end in the guest")
+            raise BlockhostError(
+                _("%(name)s: %(program)s does not end in the guest") % {"name": name, "program": argv[0]}
+            )
         time.sleep(0.1)
     if ended.code != 0:
         reason = ended.stderr.decode("utf-8", "replace").strip()[:200]
-        raise BlockhostError(f"{name}: {argv[0]} in the guest ended with {ended.code}: {reason}")
+        raise BlockhostError(
+            _("%(name)s: %(program)s in the guest ended with %(code)s: %(reason)s")
+            % {"name": name, "program": argv[0], "code": ended.code, "reason": reason}
+        )
     return ended.stdout.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 
 NAMESPACE = "urn:blockhost:vm"
 KEY = "blockhost"
@@ -36,7 +37,7 @@ class Port:
 
     def __post_init__(self) -> None:
         if not MAC.fullmatch(self.mac):
-            raise BlockhostError(f"port: {self.mac!r} is not a MAC address of ours")
+            raise BlockhostError(_("port: %(mac)r is not a MAC address of ours") % {"mac": self.mac})
         try:
             texts = (
                 str(ipaddress.IPv4Address(self.ipv4)),
@@ -45,10 +46,13 @@ class Port:
         except ValueError as error:
             raise BlockhostError(f"port: {error}") from None
         if texts != (self.ipv4, self.ipv6):
-            raise BlockhostError("port: expected addresses in their usual form")
+            raise BlockhostError(_("port: expected addresses in their usual form"))
         for rate in (self.kbps_in, self.kbps_out):
             if not 0 <= rate <= MOST_KBPS:
-                raise BlockhostError(f"port: expected 0 to {MOST_KBPS} kbps, got {rate}")
+                raise BlockhostError(
+                    _("port: expected 0 to %(most_kbps)s kbps, got %(rate)s")
+                    % {"most_kbps": MOST_KBPS, "rate": rate}
+                )
 
     @property
     def tap(self) -> str:

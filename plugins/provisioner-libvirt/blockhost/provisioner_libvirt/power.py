@@ -7,6 +7,7 @@ from typing import Any
 
 from blockhost import root_agent
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.create import dismantle, exclusive
 from blockhost.provisioner_libvirt.domain import NAME
 from blockhost.provisioner_libvirt.settings import load_settings
@@ -26,7 +27,7 @@ def checked_name(name: str) -> str:
         BlockhostError: it is not one.
     """
     if not NAME.fullmatch(name):
-        raise BlockhostError(f"{name!r} is not a VM name; expected 1 to 64 of a-z 0-9 -")
+        raise BlockhostError(_("%(name)r is not a VM name; expected 1 to 64 of a-z 0-9 -") % {"name": name})
     return name
 
 
@@ -40,7 +41,8 @@ def start(name: str, database: VMDatabase) -> None:
         record = require_machine(name, database)
         if record["status"] == Status.SUSPENDED:
             raise BlockhostError(
-                f"{name} is suspended: its subscription ended", hint="blockhost-vm-resume, with --extend-days"
+                _("%(name)s is suspended: its subscription ended") % {"name": name},
+                hint=_("blockhost-vm-resume, with --extend-days"),
             )
         root_agent.call("virsh-start", name=name)
 
@@ -146,9 +148,12 @@ def require_machine(name: str, database: VMDatabase) -> VmRecord:
     """
     record = database.get_vm(checked_name(name))
     if record is None or record["status"] == Status.DESTROYED:
-        raise BlockhostError(f"no VM named {name}", hint="blockhost-vm-list shows them.")
+        raise BlockhostError(
+            _("no VM named %(name)s") % {"name": name}, hint=_("blockhost-vm-list shows them.")
+        )
     if record["status"] == Status.CREATING:
         raise BlockhostError(
-            f"{name} is not complete: its creation was interrupted", hint="Destroy it, then create it"
+            _("%(name)s is not complete: its creation was interrupted") % {"name": name},
+            hint=_("Destroy it, then create it"),
         )
     return record

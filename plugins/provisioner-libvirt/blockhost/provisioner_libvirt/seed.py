@@ -13,6 +13,7 @@ import yaml
 from blockhost import paths
 from blockhost.command import run
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 
 MOST_SEED_BYTES = 48 * 1024
 #: Name of the interface in the guest. A rename by MAC, because cloud-init's ifupdown renderer
@@ -63,15 +64,18 @@ def checked_user_data(text: str) -> dict[str, object]:
         BlockhostError: cloud-init would not take it.
     """
     if len(text.encode()) > MOST_SEED_BYTES:
-        raise BlockhostError(f"the cloud-init content is longer than {MOST_SEED_BYTES} bytes")
+        raise BlockhostError(
+            _("the cloud-init content is longer than %(most_seed_bytes)s bytes")
+            % {"most_seed_bytes": MOST_SEED_BYTES}
+        )
     if not text.startswith("#cloud-config"):
-        raise BlockhostError("the cloud-init content does not start with #cloud-config")
+        raise BlockhostError(_("the cloud-init content does not start with #cloud-config"))
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise BlockhostError(f"the cloud-init content is not YAML: {error}") from error
+        raise BlockhostError(_("the cloud-init content is not YAML: %(error)s") % {"error": error}) from error
     if not isinstance(document, dict):
-        raise BlockhostError("the cloud-init content is not a mapping")
+        raise BlockhostError(_("the cloud-init content is not a mapping"))
     return document
 
 

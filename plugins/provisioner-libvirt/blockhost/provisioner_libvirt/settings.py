@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from blockhost.config import load_db_config
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.fields import Fields
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.domain import ACCELERATORS, BRIDGE, POOL
 from blockhost.provisioner_libvirt.port import Port
 from blockhost.vm_db import Pools
@@ -38,7 +39,9 @@ class Settings:
             if number is not None and (
                 pool is None or not pool.first <= number <= pool.last or number in pool.reserved
             ):
-                raise BlockhostError(f"{text} is not an address for machines of this host")
+                raise BlockhostError(
+                    _("%(text)s is not an address for machines of this host") % {"text": text}
+                )
 
 
 def load_settings() -> Settings:
@@ -67,7 +70,7 @@ def load_settings() -> Settings:
         ("template_volume", settings.template, POOL),
     ):
         if not pattern.fullmatch(value):
-            raise ConfigError(source, f"$.{key}", f"{value!r} is not acceptable")
+            raise ConfigError(source, f"$.{key}", _("%(value)r is not acceptable") % {"value": value})
     return settings
 
 

@@ -7,6 +7,7 @@ import binascii
 import re
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 
 MOST = 16
 _KEY = re.compile(
@@ -28,10 +29,16 @@ def parse_keys(text: str, source: str) -> list[str]:
             continue
         found = _KEY.fullmatch(line.strip())
         if found is None or not _is_of(found[1], found[2]):
-            raise BlockhostError(f"{source}:{number}: not a public key; expected `ssh-ed25519 AAAA…`")
+            raise BlockhostError(
+                _("%(source)s:%(number)s: not a public key; expected `ssh-ed25519 AAAA…`")
+                % {"source": source, "number": number}
+            )
         keys.append(f"{found[1]} {found[2]}")
     if not 1 <= len(keys) <= MOST:
-        raise BlockhostError(f"{source}: expected 1 to {MOST} public keys, found {len(keys)}")
+        raise BlockhostError(
+            _("%(source)s: expected 1 to %(most)s public keys, found %(count)s")
+            % {"source": source, "most": MOST, "count": len(keys)}
+        )
     return keys
 
 

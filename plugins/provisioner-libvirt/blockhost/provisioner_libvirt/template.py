@@ -18,6 +18,7 @@ from blockhost.command import probe, run
 from blockhost.config import load_db_config
 from blockhost.config_files import DB, update_config
 from blockhost.errors import BlockhostError, ConfigError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.template_upgrade import Progress, digest, room_for, upgraded
 from blockhost.provisioner_libvirt.virsh import delete_volume, has_volume, virsh
 
@@ -29,7 +30,7 @@ def carried_image() -> Path:
     return paths.state_dir() / "template/blockhost-vm.qcow2"
 
 
-def _unheard(_: float, __: str) -> None:
+def _unheard(_fraction: float, _message: str) -> None:
     """Nobody listens."""
 
 
@@ -40,7 +41,7 @@ def import_template(progress: Progress = _unheard) -> str:
         BlockhostError: the image is missing, damaged, or not a plain qcow2 image.
     """
     image = carried_image()
-    progress(0.05, "checking the image")
+    progress(0.05, _("checking the image"))
     checksum = _verified(image)
     return _take(image, checksum, progress, carried=checksum)
 
@@ -63,12 +64,12 @@ def _take(image: Path, checksum: str, progress: Progress, *, carried: str) -> st
     config = load_db_config()
     pool, directory = str(config.get("storage_pool", "")), str(config.get("storage_path", ""))
     if not pool or not directory:
-        raise ConfigError("db.yaml", "$.storage_pool", "missing")
+        raise ConfigError("db.yaml", "$.storage_pool", _("missing"))
     volume = f"{PREFIX}{checksum[:12]}.qcow2"
     # libvirt knows what it has looked at: an import that died behind its copy is not made twice.
     virsh("pool-refresh", "--pool", pool)
     if not has_volume(pool, volume):
-        progress(0.95, "copying the image into the pool")
+        progress(0.95, _("copying the image into the pool"))
         _copy(image, paths.at(directory) / volume)
         virsh("pool-refresh", "--pool", pool)
     changes = {"template_volume": volume}
@@ -113,10 +114,14 @@ def imported_volume() -> str:
 def _verified(image: Path) -> str:
     """The image's checksum, after checking that it is what was carried, and harmless."""
     if not image.is_file():
-        raise BlockhostError(f"{image} is missing", hint="The ISO carries it; was it removed?")
+        raise BlockhostError(
+            _("%(image)s is missing") % {"image": image}, hint=_("The ISO carries it; was it removed?")
+        )
     checksum = digest(image)
     if checksum != _expected(image):
-        raise BlockhostError(f"{image} is damaged: its checksum is not the one beside it")
+        raise BlockhostError(
+            _("%(image)s is damaged: its checksum is not the one beside it") % {"image": image}
+        )
     _require_plain(image)
     return checksum
 
@@ -125,7 +130,7 @@ def _require_plain(image: Path) -> None:
     facts = json.loads(run(["qemu-img", "info", "--output=json", image]))
     # A backing or data file would let the image name any file of this host.
     if facts.get("format") != "qcow2" or "backing-filename" in facts or _has_data_file(facts):
-        raise BlockhostError(f"{image} is not a qcow2 image that stands alone")
+        raise BlockhostError(_("%(image)s is not a qcow2 image that stands alone") % {"image": image})
     run(["qemu-img", "check", "-q", image], timeout=300)
 
 
@@ -140,7 +145,7 @@ def _expected(image: Path) -> str:
     except (OSError, UnicodeDecodeError):
         found = None
     if found is None:
-        raise BlockhostError(f"{note} is missing or holds no checksum")
+        raise BlockhostError(_("%(note)s is missing or holds no checksum") % {"note": note})
     return found[0]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from blockhost import paths
 from blockhost.command import run, stream
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 
 #: Where the file system begins in the image (scripts/iso_builder/disk_image.py, ROOT_START).
 ROOT_START = 10 * 1024 * 1024
@@ -64,11 +65,11 @@ def upgraded(image: Path, progress: Progress, say: Callable[[str], None]) -> Ite
         work = Path(name)
         raw, root, result = work / "disk.raw", work / "root", work / image.name
         root.mkdir()
-        progress(0.05, "unpacking the image")
+        progress(0.05, _("unpacking the image"))
         run(["qemu-img", "convert", "-O", "raw", image, raw], timeout=900)
-        progress(0.15, "upgrading its packages")
+        progress(0.15, _("upgrading its packages"))
         _upgrade(raw, root, say)
-        progress(0.75, "compressing")
+        progress(0.75, _("compressing"))
         _compress(raw, result)
         yield result
 
@@ -86,8 +87,8 @@ def _upgrade(raw: Path, root: Path, say: Callable[[str], None]) -> None:
         stream(argv, say, timeout=UPGRADE_S)
     except BlockhostError as error:
         raise BlockhostError(
-            f"the packages of the image cannot be upgraded: {error}",
-            hint="Does this host reach its Debian archive? The image for machines is as it was.",
+            _("the packages of the image cannot be upgraded: %(error)s") % {"error": error},
+            hint=_("Does this host reach its Debian archive? The image for machines is as it was."),
         ) from error
 
 
@@ -111,4 +112,7 @@ def room_for(image: Path) -> None:
     needed, free = 5 * 10**9, shutil.disk_usage(image.parent).free
     if free < needed:
         where = image.parent.relative_to(paths.root()) if paths.root() != Path("/") else image.parent
-        raise BlockhostError(f"rebuilding needs 5 GB in {where}, and {free / 10**9:.1f} GB are free")
+        raise BlockhostError(
+            _("rebuilding needs 5 GB in %(where)s, and %(free).1f GB are free")
+            % {"where": where, "free": free / 10**9}
+        )

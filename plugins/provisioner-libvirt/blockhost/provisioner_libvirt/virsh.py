@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from blockhost.command import Completed, probe, run
 from blockhost.errors import BlockhostError, CommandFailed
+from blockhost.i18n import gettext as _
 
 SYSTEM = "qemu:///system"
 TIMEOUT_S = 120.0
@@ -87,7 +88,7 @@ def pool(name: str) -> dict[str, Any] | None:
         return None
     facts = {
         key.strip(): value.strip()
-        for key, _, value in (line.partition(":") for line in done.stdout.splitlines())
+        for key, _colon, value in (line.partition(":") for line in done.stdout.splitlines())
     }
     document = ElementTree.fromstring(virsh("pool-dumpxml", "--pool", name))  # noqa: S314  libvirt's own
     return {
@@ -109,4 +110,4 @@ def delete_volume(pool_name: str, volume: str) -> None:
 
 def require_usable() -> None:
     if not is_usable():
-        raise BlockhostError("libvirt does not answer", hint="systemctl status libvirtd.socket")
+        raise BlockhostError(_("libvirt does not answer"), hint="systemctl status libvirtd.socket")

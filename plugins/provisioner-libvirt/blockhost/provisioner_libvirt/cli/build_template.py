@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.provisioner_libvirt.template import import_template, rebuild_template
 
@@ -15,9 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Needs root. Progress goes to stderr. Machines that run from an earlier image keep it."""
     parser = parser_for(
         PROGRAM,
-        "Bring the image that the ISO carried into the storage pool, or rebuild it first.",
+        _("Bring the image that the ISO carried into the storage pool, or rebuild it first."),
     )
-    parser.add_argument("--rebuild", action="store_true", help="upgrade its packages from Debian's archive")
+    parser.add_argument(
+        "--rebuild", action="store_true", help=_("upgrade its packages from Debian's archive")
+    )
     options = parser.parse_args(argv)
     return run(
         PROGRAM, lambda: print(rebuild_template(_tell, _say) if options.rebuild else import_template(_tell))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create, rehearse
 from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _create(options: argparse.Namespace) -> None:
     content, keys = options.cloud_init_content, options.ssh_keys
     if content is not None and keys is not None:
-        raise BlockhostError("--ssh-keys is for the usual cloud-init content; yours has its own")
+        raise BlockhostError(_("--ssh-keys is for the usual cloud-init content; yours has its own"))
     wish = Wish(
         name=options.name,
         owner_wallet=options.owner_wallet,
@@ -81,21 +82,28 @@ def _pretend(wish: Wish, username: str) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_for(PROGRAM, "Make and start a virtual machine.")
+    parser = parser_for(PROGRAM, _("Make and start a virtual machine."))
     add_name(parser)
-    parser.add_argument("--owner-wallet", required=True, metavar="ADDRESS", help="who owns it")
-    parser.add_argument("--nft-token-id", type=int, metavar="N", help="the credential that opens it")
-    parser.add_argument("--expiry-days", type=int, default=30, metavar="N", help="days until it expires (30)")
-    parser.add_argument("--cpu", type=int, default=1, metavar="N", help="processors (1)")
-    parser.add_argument("--memory", type=int, default=2048, metavar="MB", help="memory (2048)")
-    parser.add_argument("--disk", type=int, default=20, metavar="GB", help="disk (20)")
-    parser.add_argument("--apply", action="store_true", help="really do it")
-    parser.add_argument("--cloud-init-content", type=Path, metavar="PATH", help="user data to use as it is")
-    parser.add_argument("--ssh-keys", type=Path, metavar="FILE", help="public keys that log in")
+    parser.add_argument("--owner-wallet", required=True, metavar="ADDRESS", help=_("who owns it"))
+    parser.add_argument("--nft-token-id", type=int, metavar="N", help=_("the credential that opens it"))
     parser.add_argument(
-        "--wait", type=float, metavar="SECONDS", help="how long the guest may take to answer; 0 does not wait"
+        "--expiry-days", type=int, default=30, metavar="N", help=_("days until it expires (30)")
     )
-    parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
+    parser.add_argument("--cpu", type=int, default=1, metavar="N", help=_("processors (1)"))
+    parser.add_argument("--memory", type=int, default=2048, metavar="MB", help=_("memory (2048)"))
+    parser.add_argument("--disk", type=int, default=20, metavar="GB", help=_("disk (20)"))
+    parser.add_argument("--apply", action="store_true", help=_("really do it"))
+    parser.add_argument(
+        "--cloud-init-content", type=Path, metavar="PATH", help=_("user data to use as it is")
+    )
+    parser.add_argument("--ssh-keys", type=Path, metavar="FILE", help=_("public keys that log in"))
+    parser.add_argument(
+        "--wait",
+        type=float,
+        metavar="SECONDS",
+        help=_("how long the guest may take to answer; 0 does not wait"),
+    )
+    parser.add_argument("--mock", action="store_true", help=_("touch neither libvirt nor the database"))
     return parser
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from blockhost import command_line, wall_clock
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import expiry, power
 from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.vm_db import get_database
@@ -22,9 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _collect(options: argparse.Namespace) -> int:
     if options.suspend_only and options.destroy_only:
-        raise BlockhostError("--suspend-only and --destroy-only leave nothing to do")
+        raise BlockhostError(_("--suspend-only and --destroy-only leave nothing to do"))
     if options.grace_days is not None and options.grace_days < 0:
-        raise BlockhostError(f"--grace-days: expected 0 or more, got {options.grace_days}")
+        raise BlockhostError(
+            _("--grace-days: expected 0 or more, got %(grace_days)s") % {"grace_days": options.grace_days}
+        )
     database = get_database(use_mock=options.mock, create=False)
     work = expiry.due(
         database,
@@ -37,7 +40,10 @@ def _collect(options: argparse.Namespace) -> int:
         if not options.mock:
             _tell(wall_clock.read())
         for item in work:
-            print(f"would {item.verb} {item.name} (since {item.since})")
+            print(
+                _("would %(verb)s %(name)s (since %(since)s)")
+                % {"verb": item.verb, "name": item.name, "since": item.since}
+            )
         return 0
     failed = 0
     reading = wall_clock.note(database.newest_moment)
@@ -45,7 +51,11 @@ def _collect(options: argparse.Namespace) -> int:
     for item in [item for item in work if item.is_by_clock and reading.doubt]:
         failed += 1
         work.remove(item)
-        print(f"{item.verb} {item.name}: waits until the clock can be relied on", flush=True)
+        print(
+            _("%(verb)s %(name)s: waits until the clock can be relied on")
+            % {"verb": item.verb, "name": item.name},
+            flush=True,
+        )
     for item, problem in expiry.collect(work, database):
         failed += bool(problem)
         print(f"{item.verb} {item.name}: {problem or 'done'}", flush=True)
@@ -60,16 +70,18 @@ def _tell(reading: wall_clock.Reading) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_for(
         PROGRAM,
-        "Suspend expired machines; destroy those past their days of grace, and what "
-        "interrupted creations left.",
+        _(
+            "Suspend expired machines; destroy those past their days of grace, and what "
+            "interrupted creations left."
+        ),
     )
-    parser.add_argument("--execute", action="store_true", help="really do it")
-    parser.add_argument("--suspend-only", action="store_true", help="phase 1 only")
-    parser.add_argument("--destroy-only", action="store_true", help="phase 2 only")
+    parser.add_argument("--execute", action="store_true", help=_("really do it"))
+    parser.add_argument("--suspend-only", action="store_true", help=_("phase 1 only"))
+    parser.add_argument("--destroy-only", action="store_true", help=_("phase 2 only"))
     parser.add_argument(
-        "--grace-days", type=int, metavar="N", help="days between suspension and end (from db.yaml)"
+        "--grace-days", type=int, metavar="N", help=_("days between suspension and end (from db.yaml)")
     )
-    parser.add_argument("--mock", action="store_true", help="touch neither libvirt nor the database")
+    parser.add_argument("--mock", action="store_true", help=_("touch neither libvirt nor the database"))
     return parser
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blockhost import command_line
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import parser_for, run
 from blockhost.vm_db import get_database
@@ -16,9 +17,9 @@ PROGRAM = "blockhost-vm-list"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints NAME STATUS IP CREATED, separated by tabs, or JSON."""
-    parser = parser_for(PROGRAM, "The machines of this host.")
+    parser = parser_for(PROGRAM, _("The machines of this host."))
     command_line.add_format(parser, default="tsv")
-    parser.add_argument("--metrics", action="store_true", help="with what each uses, all in one call")
+    parser.add_argument("--metrics", action="store_true", help=_("with what each uses, all in one call"))
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: _show(options.format, with_metrics=options.metrics))
 

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from blockhost import command_line
+from blockhost.i18n import gettext as _
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -26,7 +27,7 @@ def parser_for(name: str, purpose: str, *, epilog: str = "") -> command_line.Par
 
 def add_name(parser: argparse.ArgumentParser) -> None:
     """The machine's name, the first word of most commands."""
-    parser.add_argument("name", help="name of the machine: a-z 0-9 -")
+    parser.add_argument("name", help=_("name of the machine: a-z 0-9 -"))
 
 
 def run(program: str, work: Callable[[], int | None]) -> int:
@@ -38,10 +39,10 @@ def run(program: str, work: Callable[[], int | None]) -> int:
     try:
         return command_line.ended(program, work)
     except Interrupted as interruption:
-        return command_line.complain(program, "interrupted", code=128 + int(interruption.args[0]))
+        return command_line.complain(program, _("interrupted"), code=128 + int(interruption.args[0]))
 
 
-def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # a second one must not break the undo
     raise Interrupted(number)

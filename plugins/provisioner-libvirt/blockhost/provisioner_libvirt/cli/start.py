@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
@@ -13,7 +14,7 @@ PROGRAM = "blockhost-vm-start"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start a virtual machine; a running one is fine."""
-    parser = parser_for(PROGRAM, "Start a virtual machine; a running one is fine.")
+    parser = parser_for(PROGRAM, _("Start a virtual machine; a running one is fine."))
     add_name(parser)
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.start(options.name, get_database(create=False)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from blockhost import command_line
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
@@ -15,7 +16,7 @@ PROGRAM = "blockhost-vm-status"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Always exits 0: what cannot be found out is `unknown`, and stderr says why."""
-    parser = parser_for(PROGRAM, "One of active, suspended, destroyed, unknown.")
+    parser = parser_for(PROGRAM, _("One of active, suspended, destroyed, unknown."))
     add_name(parser)
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: _tell(options.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt import power
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
 from blockhost.vm_db import get_database
@@ -13,7 +14,7 @@ PROGRAM = "blockhost-vm-stop"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask a virtual machine to shut down."""
-    parser = parser_for(PROGRAM, "Ask a virtual machine to shut down.")
+    parser = parser_for(PROGRAM, _("Ask a virtual machine to shut down."))
     add_name(parser)
     options = parser.parse_args(argv)
     return run(PROGRAM, lambda: power.stop(options.name, get_database(create=False)))

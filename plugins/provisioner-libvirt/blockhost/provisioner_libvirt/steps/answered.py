@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blockhost.errors import AnswerError, StepFailed
+from blockhost.i18n import gettext as _
 from blockhost.pipeline.context import StepContext
 from blockhost.provisioner_libvirt.answers import LibvirtAnswer, to_form
 
@@ -15,8 +16,8 @@ def answered(context: StepContext) -> LibvirtAnswer:
     """
     answers = context.answers.get("provisioner")
     if not isinstance(answers, dict):
-        raise StepFailed("the provisioner's page was not answered")
+        raise StepFailed(_("the provisioner's page was not answered"))
     try:
         return LibvirtAnswer.from_form(to_form(answers))
     except AnswerError as error:
-        raise StepFailed(f"{error.field}: {error}", hint="Answer the provisioner's page again") from error
+        raise StepFailed(f"{error.field}: {error}", hint=_("Answer the provisioner's page again")) from error

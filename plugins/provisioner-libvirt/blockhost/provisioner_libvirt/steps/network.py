@@ -15,6 +15,7 @@ from blockhost.config import load_db_config
 from blockhost.config_files import DB, update_config
 from blockhost.errors import BlockhostError, StepFailed
 from blockhost.files import make_dir
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
@@ -49,8 +50,13 @@ def is_in_place(context: StepContext) -> bool:
 def describe(context: StepContext) -> list[Change]:
     answer = answered(context)
     return [
-        Change("file", "/etc/blockhost/db.yaml", f"addresses {answer.ip_start} to {answer.ip_end}"),
-        Change("file", DATABASE, "database of virtual machines"),
+        Change(
+            "file",
+            "/etc/blockhost/db.yaml",
+            _("addresses %(ip_start)s to %(ip_end)s")
+            % {"ip_start": answer.ip_start, "ip_end": answer.ip_end},
+        ),
+        Change("file", DATABASE, _("database of virtual machines")),
     ]
 
 
@@ -67,8 +73,8 @@ def bridge_name() -> str:
         name = ""
     if not BRIDGE.fullmatch(name):
         raise StepFailed(
-            f"{note} names no bridge for virtual machines",
-            hint="First boot makes it: see /var/log/blockhost-firstboot.log",
+            _("%(note)s names no bridge for virtual machines") % {"note": note},
+            hint=_("First boot makes it: see /var/log/blockhost-firstboot.log"),
         )
     return name
 
@@ -98,7 +104,7 @@ def _host_addresses(answer: LibvirtAnswer, context: StepContext) -> list[str]:
     """The host's own addresses inside the range: they must never be handed out."""
     done = context.probe(["ip", "-j", "-4", "address", "show"])
     if done.code != 0:
-        raise StepFailed("ip cannot tell the host's addresses")
+        raise StepFailed(_("ip cannot tell the host's addresses"))
     first, last = ipaddress.IPv4Address(answer.ip_start), ipaddress.IPv4Address(answer.ip_end)
     found = {
         ipaddress.IPv4Address(entry["local"])

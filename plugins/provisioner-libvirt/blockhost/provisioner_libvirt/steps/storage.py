@@ -7,6 +7,7 @@ from blockhost.config import load_db_config
 from blockhost.config_files import DB, update_config
 from blockhost.errors import BlockhostError, StepFailed
 from blockhost.files import make_dir
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
@@ -28,8 +29,9 @@ def run(context: StepContext) -> None:
         found = pool(answer.storage_pool) or {}
     elif found["kind"] != "dir" or found["path"] != str(target):
         raise StepFailed(
-            f"libvirt already has a pool {answer.storage_pool} at {found['path']}",
-            hint="Choose another name for the pool, or that directory",
+            _("libvirt already has a pool %(storage_pool)s at %(path)s")
+            % {"storage_pool": answer.storage_pool, "path": found["path"]},
+            hint=_("Choose another name for the pool, or that directory"),
         )
     if not found.get("is_active"):
         make_dir(target, mode=0o711, owner="root", group="root")
@@ -59,8 +61,8 @@ def is_in_place(context: StepContext) -> bool:
 def describe(context: StepContext) -> list[Change]:
     answer = answered(context)
     return [
-        Change("file", answer.storage_path, "directory for the disks of virtual machines"),
-        Change("command", f"virsh pool-define-as {answer.storage_pool}", "storage pool, started at boot"),
+        Change("file", answer.storage_path, _("directory for the disks of virtual machines")),
+        Change("command", f"virsh pool-define-as {answer.storage_pool}", _("storage pool, started at boot")),
         Change("file", "/etc/blockhost/db.yaml", "storage_pool, storage_path"),
     ]
 

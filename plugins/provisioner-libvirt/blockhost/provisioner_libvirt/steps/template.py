@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blockhost.errors import BlockhostError, StepFailed
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
@@ -28,7 +29,7 @@ def is_in_place(context: StepContext) -> bool:
 
 def describe(context: StepContext) -> list[Change]:
     image = carried_image()
-    size = f"{image.stat().st_size // 1_000_000} MB" if image.is_file() else "size unknown"
+    size = f"{image.stat().st_size // 1_000_000} MB" if image.is_file() else _("size unknown")
     return [Change("file", f"{answered(context).storage_path}/blockhost-template-….qcow2", size)]
 
 
