@@ -16,6 +16,7 @@ import yaml
 
 from blockhost import paths
 from blockhost.errors import BlockhostError, ConfigError
+from blockhost.i18n import gettext as _
 
 HEADER = "#cloud-config\n"
 VARIABLES = (
@@ -64,8 +65,10 @@ def find_template(name: str, extra_dirs: ExtraDirs = None) -> Path:
         for directory in template_dirs(extra_dirs):
             if (file := directory / file_name).is_file():
                 return file
-    known = ", ".join(list_templates(extra_dirs)) or "none is installed"
-    raise BlockhostError(f"no cloud-init template {name!r} (there are: {known})")
+    known = ", ".join(list_templates(extra_dirs)) or _("none is installed")
+    raise BlockhostError(
+        _("no cloud-init template %(name)r (there are: %(known)s)") % {"name": name, "known": known}
+    )
 
 
 def render_cloud_init(template_name: str, variables: Mapping[str, Any], extra_dirs: ExtraDirs = None) -> str:
@@ -79,13 +82,15 @@ def render_cloud_init(template_name: str, variables: Mapping[str, Any], extra_di
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(file), "", f"cannot be parsed: {error}") from error
+        raise ConfigError(str(file), "", _("cannot be parsed: %(error)s") % {"error": error}) from error
     if not isinstance(document, dict):
-        raise ConfigError(str(file), "$", "expected a mapping")
+        raise ConfigError(str(file), "$", _("expected a mapping"))
     missing: set[str] = set()
     filled = _fill(document, variables, missing)
     if missing:
-        raise BlockhostError(f"{file.name}: no value for {', '.join(sorted(missing))}")
+        raise BlockhostError(
+            _("%(name)s: no value for %(names)s") % {"name": file.name, "names": ", ".join(sorted(missing))}
+        )
     _mend_gecos(filled)
     # ASCII only: PyYAML writes U+0085 as it is when told to, and reads a space back.
     return HEADER + yaml.safe_dump(filled, sort_keys=False, width=4096)

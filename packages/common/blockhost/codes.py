@@ -22,6 +22,7 @@ from blockhost import boot_clock, paths
 from blockhost.errors import CodeError, DamagedFile, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, read_json, write_json
+from blockhost.i18n import gettext as _
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,19 @@ def issue(*, length: int = LENGTH, ttl_s: int = TTL_S) -> Code:
         CodeError: the length is too short or too long, or the file cannot be written.
     """
     if length < SHORTEST:
-        raise CodeError(f"a code of {length} symbols is too easy to guess; at least {SHORTEST} are needed")
+        raise CodeError(
+            _("a code of %(length)s symbols is too easy to guess; at least %(shortest)s are needed")
+            % {"length": length, "shortest": SHORTEST}
+        )
     if length > LONGEST:
-        raise CodeError(f"a code of {length} symbols is too long to type; at most {LONGEST} are useful")
+        raise CodeError(
+            _("a code of %(length)s symbols is too long to type; at most %(longest)s are useful")
+            % {"length": length, "longest": LONGEST}
+        )
     now = boot_clock.seconds()
     with _locked():
         code = Code(
-            code="".join(secrets.choice(ALPHABET) for _ in range(length)),
+            code="".join(secrets.choice(ALPHABET) for _place in range(length)),
             created_at=now,
             expires_at=now + ttl_s,
             boot_id=boot_clock.boot_id(),
@@ -154,7 +161,9 @@ def _locked() -> Iterator[None]:
             make_dir(directory, mode=0o750)
         descriptor = os.open(directory / "otp.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CodeError(f"cannot lock {directory}: {error.strerror}") from error
+        raise CodeError(
+            _("cannot lock %(directory)s: %(reason)s") % {"directory": directory, "reason": error.strerror}
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -170,7 +179,7 @@ def _parse(document: object) -> Code:
     try:
         return _read(Fields(document, source=str(code_file())))
     except FieldError as error:
-        raise DamagedFile(code_file(), error.problem, remedy="Renew the code at the console") from error
+        raise DamagedFile(code_file(), error.problem, remedy=_("Renew the code at the console")) from error
 
 
 def _read(fields: Fields) -> Code:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from blockhost.errors import CommandFailed
+from blockhost.i18n import gettext as _
 from blockhost.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,9 @@ def start(
     """Start a program and return it running. The caller waits for it; `run` is for everyone else."""
     program = find(os.fspath(argv[0]))
     if program is None:
-        raise CommandFailed(os.fspath(argv[0]), None, reason="not found", hint="Is its package installed?")
+        raise CommandFailed(
+            os.fspath(argv[0]), None, reason=_("not found"), hint=_("Is its package installed?")
+        )
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -231,7 +234,9 @@ def _read_lines(pipe: IO[bytes], on_line: Callable[[str], None], deadline: float
 
 
 def _too_slow(program: Argument, timeout: float) -> CommandFailed:
-    return CommandFailed(os.fspath(program), None, reason=f"no answer within {timeout:g} s")
+    return CommandFailed(
+        os.fspath(program), None, reason=_("no answer within %(timeout)g s") % {"timeout": timeout}
+    )
 
 
 def _as_bytes(stdin: str | bytes | Secret | None) -> bytes | None:

@@ -13,6 +13,7 @@ from typing import Any
 from blockhost import paths
 from blockhost.config_files import BLOCKHOST, BROKER_ALLOCATION, DB, WEB3_DEFAULTS, parse_config
 from blockhost.errors import ConfigError
+from blockhost.i18n import gettext as _
 
 CONFIG_DIR = paths.config_dir()
 DATA_DIR = paths.state_dir()
@@ -43,9 +44,9 @@ def load_config(name: str, fallback_dir: str | os.PathLike[str] | None = None) -
     try:
         document = parse_config(path)
     except FileNotFoundError:
-        raise ConfigError(str(path), "", "missing", hint="Has the setup been completed?") from None
+        raise ConfigError(str(path), "", _("missing"), hint=_("Has the setup been completed?")) from None
     if not isinstance(document, dict):
-        raise ConfigError(str(path), "$", "expected object")
+        raise ConfigError(str(path), "$", _("expected object"))
     return document
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from blockhost import paths
 from blockhost.errors import ConfigError
 from blockhost.files import write_atomic
+from blockhost.i18n import gettext as _
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def update_config(row: ConfigFile, changes: Mapping[str, Any]) -> None:
     except FileNotFoundError:
         before = {}
     if not isinstance(before, dict):
-        raise ConfigError(str(row.path), "$", "expected object")
+        raise ConfigError(str(row.path), "$", _("expected object"))
     after = {**before, **changes}
     if after != before or not row.path.exists():
         write_config(row, after)
@@ -104,10 +105,10 @@ def parse_config(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        hint = "Run it as root or as the user blockhost."
-        raise ConfigError(str(path), "", "permission denied", hint=hint) from error
+        hint = _("Run it as root or as the user blockhost.")
+        raise ConfigError(str(path), "", _("permission denied"), hint=hint) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "", "it is not UTF-8 text") from error
+        raise ConfigError(str(path), "", _("it is not UTF-8 text")) from error
     except OSError as error:
         raise ConfigError(str(path), "", str(error.strerror)) from error
     try:
@@ -116,7 +117,7 @@ def parse_config(path: Path) -> Any:
         if path.suffix in {".yaml", ".yml"}:
             return _parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(str(path), "", f"cannot be parsed: {error}") from error
+        raise ConfigError(str(path), "", _("cannot be parsed: %(error)s") % {"error": error}) from error
     return text
 
 

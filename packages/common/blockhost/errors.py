@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from blockhost.i18n import gettext as _
+
 
 class BlockhostError(Exception):
     """Base of all intentional errors: message and hint contain no secret."""
@@ -59,7 +61,9 @@ class ConfigError(FieldError):
     """A configuration file is missing or malformed."""
 
     def __init__(self, source: str, path: str, problem: str, *, hint: str = "") -> None:
-        remedy = "Correct it, or restore it from a backup; `blockhost-setup verify` says what else is wrong."
+        remedy = _(
+            "Correct it, or restore it from a backup; `blockhost-setup verify` says what else is wrong."
+        )
         super().__init__(source, path, problem, hint=hint or remedy)
 
 
@@ -77,7 +81,7 @@ class CommandFailed(BlockhostError):
     def __init__(
         self, program: str, exit_code: int | None, stderr: str = "", *, reason: str = "", hint: str = ""
     ) -> None:
-        what = reason or f"exit code {exit_code}"
+        what = reason or _("exit code %(exit_code)s") % {"exit_code": exit_code}
         tail = stderr.strip().splitlines()[-1:] or [""]
         super().__init__(f"{program}: {what}" + (f": {tail[0]}" if tail[0] else ""), hint=hint)
         self.program = program
@@ -93,7 +97,11 @@ class RecordNotKept(BlockhostError):
     """The record of the step `step_id` could not be written: nobody may go on from there."""
 
     def __init__(self, step_id: str, reason: str, *, hint: str = "") -> None:
-        super().__init__(f"the progress of step {step_id} could not be written down: {reason}", hint=hint)
+        super().__init__(
+            _("the progress of step %(step_id)s could not be written down: %(reason)s")
+            % {"step_id": step_id, "reason": reason},
+            hint=hint,
+        )
         self.step_id = step_id
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from blockhost.errors import FieldError
+from blockhost.i18n import gettext as _
 
 T = TypeVar("T")
 
@@ -25,14 +26,19 @@ def load_json_document(
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > max_bytes:
-        raise FieldError(source, "", f"{len(raw)} bytes, expected at most {max_bytes}")
+        raise FieldError(
+            source,
+            "",
+            _("%(count)s bytes, expected at most %(max_bytes)s")
+            % {"count": len(raw), "max_bytes": max_bytes},
+        )
     _check_depth(raw, source, max_depth)
     try:
         return _STRICT.decode(raw.decode("utf-8"))
     except _NotStrict as error:
         raise FieldError(source, "", str(error)) from None
     except UnicodeDecodeError as error:
-        raise FieldError(source, "", f"not UTF-8 at byte {error.start}") from None
+        raise FieldError(source, "", _("not UTF-8 at byte %(start)s") % {"start": error.start}) from None
     except json.JSONDecodeError as error:
         raise FieldError(source, f"line {error.lineno}, column {error.colno}", error.msg) from None
     except ValueError as error:  # Python's own limit on the digits of an integer
@@ -44,7 +50,7 @@ class Fields:
 
     def __init__(self, document: object, *, source: str, path: str = "$") -> None:
         if not isinstance(document, Mapping):
-            raise FieldError(source, path, f"expected object, got {type_name(document)}")
+            raise FieldError(source, path, _("expected object, got %(got)s") % {"got": type_name(document)})
         self.source = source
         self.path = path
         self._document: Mapping[str, Any] = document
@@ -60,7 +66,7 @@ class Fields:
         """The value of a required key."""
         self._known.add(key)
         if key not in self._document:
-            self.fail(key, f"missing, expected {_kind_name(kind)}")
+            self.fail(key, _("missing, expected %(kind)s") % {"kind": _kind_name(kind)})
         return self._typed(key, kind)
 
     def optional(self, key: str, kind: type[T], default: T) -> T:
@@ -83,7 +89,7 @@ class Fields:
         values = self.take(key, list) if default is None else self.optional(key, list, list(default))
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                self.fail(f"{key}[{index}]", f"expected str, got {type_name(value)}")
+                self.fail(f"{key}[{index}]", _("expected str, got %(got)s") % {"got": type_name(value)})
         return tuple(values)
 
     def string_map(self, key: str) -> dict[str, str]:
@@ -96,7 +102,11 @@ class Fields:
         words = [str(word) for word in allowed]
         value = self.take(key, str) if default is None else self.optional(key, str, default)
         if value not in words:
-            self.fail(key, f"expected one of {', '.join(words)}, got {value!r}" + _did_you_mean(value, words))
+            self.fail(
+                key,
+                _("expected one of %(names)s, got %(value)r") % {"names": ", ".join(words), "value": value}
+                + _did_you_mean(value, words),
+            )
         return value
 
     def unknown(self) -> list[str]:
@@ -106,7 +116,7 @@ class Fields:
     def refuse_unknown(self) -> None:
         """Complain about the first key that nobody asked for, with a suggestion."""
         for key in self.unknown():
-            self.fail(key, "unknown key" + _did_you_mean(key, self._known))
+            self.fail(key, _("unknown key") + _did_you_mean(key, self._known))
 
     def fail(self, key: str, problem: str) -> NoReturn:
         """Refuse the value at `key`."""
@@ -118,7 +128,9 @@ class Fields:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             if kind is float and isinstance(value, int) and not isinstance(value, bool):
                 return kind(value)  # type: ignore[call-arg]
-            self.fail(key, f"expected {_kind_name(kind)}, got {type_name(value)}")
+            self.fail(
+                key, _("expected %(kind)s, got %(got)s") % {"kind": _kind_name(kind), "got": type_name(value)}
+            )
         return value
 
 
@@ -141,7 +153,7 @@ def _kind_name(kind: type) -> str:
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     meant = suggest(word, known)
-    return f"; did you mean {meant!r}?" if meant else ""
+    return _("; did you mean %(meant)r?") % {"meant": meant} if meant else ""
 
 
 class _NotStrict(ValueError):
@@ -152,15 +164,15 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         seen: set[str] = set()
-        for key, _ in pairs:
+        for key, _value in pairs:
             if key in seen:
-                raise _NotStrict(f"duplicate key {key!r}")
+                raise _NotStrict(_("duplicate key %(key)r") % {"key": key})
             seen.add(key)
     return result
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise _NotStrict(f"{word} is not a JSON number")
+    raise _NotStrict(_("%(word)s is not a JSON number") % {"word": word})
 
 
 # Made once: the agent parses each request with it.
@@ -186,6 +198,8 @@ def _check_depth(raw: bytes, source: str, max_depth: int) -> None:
         elif byte in b"[{":
             depth += 1
             if depth > max_depth:
-                raise FieldError(source, "", f"nested deeper than {max_depth} levels")
+                raise FieldError(
+                    source, "", _("nested deeper than %(max_depth)s levels") % {"max_depth": max_depth}
+                )
         elif byte in b"]}":
             depth -= 1

@@ -22,6 +22,7 @@ from typing import Any
 
 from blockhost import paths
 from blockhost.errors import DamagedFile
+from blockhost.i18n import gettext as _
 from blockhost.os_errors import about
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise DamagedFile(
-            path, f"not valid JSON ({error})", remedy=f"Restore {path} from a backup, or remove it"
+            path,
+            _("not valid JSON (%(error)s)") % {"error": error},
+            remedy=_("Restore %(path)s from a backup, or remove it") % {"path": path},
         ) from error
 
 
@@ -230,14 +233,18 @@ def _keep_previous(path: Path) -> None:
 
 
 def _open_seal(path: Path) -> dict[str, Any]:
-    remedy = f"Restore {path} from a backup, or reset the setup with `blockhost-setup reset`"
+    remedy = _("Restore %(path)s from a backup, or reset the setup with `blockhost-setup reset`") % {
+        "path": path
+    }
     document = read_json(path)
     if not isinstance(document, dict) or "body" not in document:
-        raise DamagedFile(path, "not a sealed file", remedy=remedy)
+        raise DamagedFile(path, _("not a sealed file"), remedy=remedy)
     if document.get("schema") != SEALED_SCHEMA:
-        raise DamagedFile(path, f"unknown schema {document.get('schema')!r}", remedy=remedy)
+        raise DamagedFile(
+            path, _("unknown schema %(schema)r") % {"schema": document.get("schema")}, remedy=remedy
+        )
     if document.get("sha256") != _digest(document.get("generation"), document["body"]):
-        raise DamagedFile(path, "checksum does not match", remedy=remedy)
+        raise DamagedFile(path, _("checksum does not match"), remedy=remedy)
     return document
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from blockhost.errors import FieldError, FrameError
 from blockhost.fields import load_json_document
+from blockhost.i18n import gettext as _
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,10 @@ def frame(message: object, *, max_bytes: int = MAX_FRAME) -> bytes:
     """
     payload = _encode(message).encode()
     if len(payload) > max_bytes:
-        raise FrameError(f"a message of {len(payload)} bytes, at most {max_bytes} are allowed")
+        raise FrameError(
+            _("a message of %(count)s bytes, at most %(max_bytes)s are allowed")
+            % {"count": len(payload), "max_bytes": max_bytes}
+        )
     return _HEADER.pack(len(payload)) + payload
 
 
@@ -88,13 +92,16 @@ def receive_frame(
     if not header:
         return None
     if len(header) < _HEADER.size:
-        raise FrameError("the connection ended inside a frame")
+        raise FrameError(_("the connection ended inside a frame"))
     (length,) = _HEADER.unpack(header)
     if not 0 < length <= max_bytes:
-        raise FrameError(f"a frame of {length} bytes, expected 1 to {max_bytes}")
+        raise FrameError(
+            _("a frame of %(length)s bytes, expected 1 to %(max_bytes)s")
+            % {"length": length, "max_bytes": max_bytes}
+        )
     payload = _receive(connection, length, deadline)
     if len(payload) < length:
-        raise FrameError("the connection ended inside a frame")
+        raise FrameError(_("the connection ended inside a frame"))
     try:
         return load_json_document(payload, source="frame", max_bytes=max_bytes)
     except FieldError as error:
@@ -115,7 +122,7 @@ def call(
         connection.sendall(message)
         answer = receive_frame(connection, max_bytes=max_bytes, deadline_s=timeout)
     if not isinstance(answer, dict):
-        raise FrameError("the answer is not an object" if answer is not None else "no answer")
+        raise FrameError(_("the answer is not an object") if answer is not None else _("no answer"))
     return answer
 
 
@@ -170,7 +177,7 @@ class FrameServer:
         """Accept connections until `close` is called."""
         while not self._closing.is_set():
             try:
-                connection, _ = self._listener.accept()
+                connection, _address = self._listener.accept()
             except OSError:
                 if self._closing.is_set():
                     break
@@ -234,7 +241,7 @@ def listen(path: Path, mode: int, group: str | None, backlog: int) -> socket.soc
 def _clear_stale(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FrameError(f"{path} is in the way: not a socket")
+            raise FrameError(_("%(path)s is in the way: not a socket") % {"path": path})
     except FileNotFoundError:
         return
     try:
@@ -242,7 +249,7 @@ def _clear_stale(path: Path) -> None:
     except OSError:
         path.unlink(missing_ok=True)
     else:
-        raise FrameError(f"somebody listens on {path} already")
+        raise FrameError(_("somebody listens on %(path)s already") % {"path": path})
 
 
 def _receive(connection: socket.socket, count: int, deadline: float | None) -> bytes:
@@ -254,12 +261,12 @@ def _receive(connection: socket.socket, count: int, deadline: float | None) -> b
         else:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise FrameError("the frame did not arrive in time")
+                raise FrameError(_("the frame did not arrive in time"))
             connection.settimeout(left)
         try:
             chunk = connection.recv(min(65536, count - len(data)))
         except TimeoutError:
-            raise FrameError("the frame did not arrive in time") from None
+            raise FrameError(_("the frame did not arrive in time")) from None
         except ConnectionResetError:
             break
         if not chunk:

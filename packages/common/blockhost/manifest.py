@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from blockhost import paths
 from blockhost.errors import FieldError, ManifestError
 from blockhost.fields import MAX_BYTES, Fields, load_json_document
+from blockhost.i18n import gettext as _
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -119,7 +120,7 @@ class EngineManifest:
             permissions, constraints = root.optional_child("permissions"), root.optional_child("constraints")
             manifest = cls(
                 **_identity(root),
-                wizard_module=_pattern(setup, "wizard_module", DOTTED, "a dotted module path"),
+                wizard_module=_pattern(setup, "wizard_module", DOTTED, _("a dotted module path")),
                 first_boot_hook=_absolute(setup, "first_boot_hook", required=False),
                 finalization_steps=_step_ids(setup, "finalization_steps"),
                 post_finalization_steps=_step_ids(setup, "post_finalization_steps"),
@@ -168,8 +169,8 @@ class ProvisionerManifest:
             manifest = cls(
                 **_identity(root),
                 commands=_commands(root),
-                detect=_pattern(setup, "detect", PROGRAM, "the name of an executable"),
-                wizard_module=_pattern(setup, "wizard_module", DOTTED, "a dotted module path"),
+                detect=_pattern(setup, "detect", PROGRAM, _("the name of an executable")),
+                wizard_module=_pattern(setup, "wizard_module", DOTTED, _("a dotted module path")),
                 first_boot_hook=_absolute(setup, "first_boot_hook", required=True),
                 finalization_steps=_step_ids(setup, "finalization_steps"),
                 root_agent_actions=_absolute(root, "root_agent_actions", required=True) or "",
@@ -211,7 +212,7 @@ class _Complaints:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, FieldError) and not isinstance(error, ManifestError):
             raise ManifestError(error.source, error.path, error.problem) from None
 
@@ -221,7 +222,9 @@ def _load(path: Path) -> object:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "Install an engine and a provisioner package" if isinstance(error, FileNotFoundError) else ""
+        hint = (
+            _("Install an engine and a provisioner package") if isinstance(error, FileNotFoundError) else ""
+        )
         raise ManifestError(str(path), "", error.strerror or str(error), hint=hint) from None
     with _Complaints(str(path)):
         return load_json_document(raw, source=str(path))
@@ -230,9 +233,9 @@ def _load(path: Path) -> object:
 def _identity(root: Fields) -> dict[str, Any]:
     colour = root.optional("accent_color", str, "") or None
     if colour is not None and not COLOUR.fullmatch(colour):
-        root.fail("accent_color", f"expected a CSS colour, got {colour!r}")
+        root.fail("accent_color", _("expected a CSS colour, got %(colour)r") % {"colour": colour})
     return {
-        "name": _pattern(root, "name", NAME, "lower-case letters, digits and dashes"),
+        "name": _pattern(root, "name", NAME, _("lower-case letters, digits and dashes")),
         "version": _not_empty(root, "version"),
         "display_name": _not_empty(root, "display_name"),
         "accent_color": colour,
@@ -242,14 +245,14 @@ def _identity(root: Fields) -> dict[str, Any]:
 def _not_empty(fields: Fields, key: str) -> str:
     value = fields.take(key, str)
     if not value.strip():
-        fields.fail(key, "expected a text, got an empty one")
+        fields.fail(key, _("expected a text, got an empty one"))
     return value
 
 
 def _pattern(fields: Fields, key: str, pattern: re.Pattern[str], expected: str) -> str:
     value = fields.take(key, str)
     if not pattern.fullmatch(value):
-        fields.fail(key, f"expected {expected}, got {value!r}")
+        fields.fail(key, _("expected %(expected)s, got %(value)r") % {"expected": expected, "value": value})
     return value
 
 
@@ -258,14 +261,14 @@ def _absolute(fields: Fields, key: str, *, required: bool) -> str | None:
     if not value and not required:
         return None
     if not value.startswith("/") or ".." in Path(value).parts:
-        fields.fail(key, f"expected an absolute path, got {value!r}")
+        fields.fail(key, _("expected an absolute path, got %(value)r") % {"value": value})
     return value
 
 
 def _session_key(keys: Fields) -> str:
-    value = _pattern(keys, "session_key", SESSION_KEY, "lower-case letters, digits and underscores")
+    value = _pattern(keys, "session_key", SESSION_KEY, _("lower-case letters, digits and underscores"))
     if value in RESERVED_SESSION_KEYS:
-        keys.fail("session_key", f"{value!r} belongs to the installer")
+        keys.fail("session_key", _("%(value)r belongs to the installer") % {"value": value})
     return value
 
 
@@ -273,9 +276,9 @@ def _step_ids(setup: Fields, key: str) -> tuple[str, ...]:
     values = setup.strings(key)
     for index, value in enumerate(values):
         if not STEP_ID.fullmatch(value):
-            setup.fail(f"{key}[{index}]", f"expected a step id, got {value!r}")
+            setup.fail(f"{key}[{index}]", _("expected a step id, got %(value)r") % {"value": value})
         if value in values[:index]:
-            setup.fail(f"{key}[{index}]", f"step {value!r} stands here twice")
+            setup.fail(f"{key}[{index}]", _("step %(value)r stands here twice") % {"value": value})
     return values
 
 
@@ -283,7 +286,9 @@ def _programs(setup: Fields, key: str) -> tuple[str, ...]:
     values = setup.strings(key, ())
     for index, value in enumerate(values):
         if not PROGRAM.fullmatch(value):
-            setup.fail(f"{key}[{index}]", f"expected the name of an executable, got {value!r}")
+            setup.fail(
+                f"{key}[{index}]", _("expected the name of an executable, got %(value)r") % {"value": value}
+            )
     return values
 
 
@@ -291,7 +296,10 @@ def _commands(root: Fields) -> dict[str, str]:
     commands = root.string_map("commands")
     for verb, program in commands.items():
         if not PROGRAM.fullmatch(program):
-            root.fail(f"commands.{verb}", f"expected the name of an executable, got {program!r}")
+            root.fail(
+                f"commands.{verb}",
+                _("expected the name of an executable, got %(program)r") % {"program": program},
+            )
     return commands
 
 
@@ -304,7 +312,7 @@ def _constraints(fields: Fields) -> Constraints:
         try:
             re.compile(pattern or "")
         except (re.error, RecursionError, OverflowError) as error:
-            fields.fail(key, f"expected a regular expression: {error}")
+            fields.fail(key, _("expected a regular expression: %(error)s") % {"error": error})
     return Constraints(
         **patterns,
         native_token=fields.optional("native_token", str, ""),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _WORD = re.compile(r"[A-Za-z0-9_./:=*~^+@%,\[\]-]+")
@@ -47,7 +48,7 @@ def render(directives: Iterable[Directive]) -> str:
 def _lines(directives: Iterable[Directive], indent: str) -> Iterable[str]:
     for item in directives:
         if not _NAME.fullmatch(item.name):
-            raise BlockhostError(f"nginx: {item.name!r} is not a directive")
+            raise BlockhostError(_("nginx: %(name)r is not a directive") % {"name": item.name})
         head = " ".join([item.name, *(_value(value) for value in item.values)])
         if item.block is None:
             yield f"{indent}{head};"
@@ -60,10 +61,10 @@ def _lines(directives: Iterable[Directive], indent: str) -> Iterable[str]:
 def _value(value: str) -> str:
     if isinstance(value, Expression):
         if not _EXPRESSION.fullmatch(value):
-            raise BlockhostError(f"nginx: {value!r} is not an expression")
+            raise BlockhostError(_("nginx: %(value)r is not an expression") % {"value": value})
         return f'"{value}"' if " " in value or "'" in value else str(value)
     if _WORD.fullmatch(value):
         return value
     if _TEXT.fullmatch(value):
         return f'"{value}"'
-    raise BlockhostError(f"nginx: {value!r} cannot stand in a configuration")
+    raise BlockhostError(_("nginx: %(value)r cannot stand in a configuration") % {"value": value})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blockhost.errors import ConfigError
+from blockhost.i18n import gettext as _
 from blockhost.nginx_config import Directive, Expression, directive, render
 from blockhost.paths import at, is_dry_run, share_dir, web_dir, wizard_run_dir
 
@@ -82,17 +83,27 @@ def check_values(site: Site) -> None:
     """
     for name in site.host_names:
         if not _HOST_NAME.fullmatch(name):
-            raise ConfigError("nginx site", "host_names", f"{name!r} is neither a host name nor an address")
+            raise ConfigError(
+                "nginx site",
+                "host_names",
+                _("%(name)r is neither a host name nor an address") % {"name": name},
+            )
     for field in ("cert_file", "key_file"):
         file: Path = getattr(site, field)
         if not file.is_absolute() or not file.is_file():
-            raise ConfigError("nginx site", field, f"{file} is not a file")
+            raise ConfigError("nginx site", field, _("%(file)s is not a file") % {"file": file})
     if isinstance(site, FinalSite):
         prefix = site.path_prefix
         if not _PREFIX.fullmatch(prefix):
-            raise ConfigError("nginx site", "path_prefix", f"{prefix!r} is not a path such as /admin")
+            raise ConfigError(
+                "nginx site", "path_prefix", _("%(prefix)r is not a path such as /admin") % {"prefix": prefix}
+            )
         if any(prefix == taken or prefix.startswith(f"{taken}/") for taken in _TAKEN):
-            raise ConfigError("nginx site", "path_prefix", f"{prefix} belongs to another part of the site")
+            raise ConfigError(
+                "nginx site",
+                "path_prefix",
+                _("%(prefix)s belongs to another part of the site") % {"prefix": prefix},
+            )
 
 
 def render_site(site: Site, generation: str) -> str:

@@ -27,6 +27,7 @@ from blockhost import command
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.fields import Fields, load_json_document
 from blockhost.files import make_dir, write_atomic, write_json
+from blockhost.i18n import gettext as _
 from blockhost.nginx_config import directive, render
 from blockhost.nginx_layout import (
     MARKER,
@@ -190,7 +191,7 @@ def _candidate(site: Site) -> Path:
     current = _current()
     if current is not None and _holds(current, site):
         return current
-    numbers = [number for number, _ in _generations()]
+    numbers = [number for number, _path in _generations()]
     generation = site_dir() / f"generation-{max(numbers, default=0) + 1:06}"
     make_dir(generation, mode=0o755)
     write_json(generation / "site.json", _document(site), mode=0o644)
@@ -219,11 +220,11 @@ def _test(generation: Path) -> None:
         file for file in sorted(at("/etc/nginx/sites-enabled").iterdir()) if file.name != "blockhost.conf"
     )
     sites = render(directive("include", file) for file in (*others, generation / "site.conf"))
-    text, count = _SITES.subn(lambda _: sites, main)
+    text, count = _SITES.subn(lambda _found: sites, main)
     if count != 1:
         raise BlockhostError(
-            f"{main_file()} does not include sites-enabled once",
-            hint="Restore Debian's nginx.conf, from the package nginx-common",
+            _("%(main_file)s does not include sites-enabled once") % {"main_file": main_file()},
+            hint=_("Restore Debian's nginx.conf, from the package nginx-common"),
         )
     candidate = generation / "candidate.main"
     write_atomic(candidate, text, mode=0o644)
@@ -254,15 +255,20 @@ def _prove(site: Site, generation: Path, *, deadline_s: float = RELOAD_DEADLINE_
         try:
             answer, certificate = _ask_marker(Ports.here().https)
         except (OSError, http.client.HTTPException) as error:
-            found = f"no answer: {error}"
+            found = _("no answer: %(error)s") % {"error": error}
         else:
             if answer == generation.name and certificate == _first_certificate(site.cert_file):
                 return
             found = (
-                f"{answer[:40]!r} answered" if answer != generation.name else "another certificate is served"
+                f"{answer[:40]!r} answered"
+                if answer != generation.name
+                else _("another certificate is served")
             )
         if time.monotonic() > deadline:
-            raise BlockhostError(f"nginx does not serve the new site ({found})", hint="journalctl -u nginx")
+            raise BlockhostError(
+                _("nginx does not serve the new site (%(found)s)") % {"found": found},
+                hint="journalctl -u nginx",
+            )
         time.sleep(0.02)
 
 
@@ -311,7 +317,7 @@ def _last_proven() -> Path | None:
     current = _current()
     if current is not None and (current / "proven").exists():
         return current
-    proven = [path for _, path in _generations() if (path / "proven").exists()]
+    proven = [path for _number, path in _generations() if (path / "proven").exists()]
     return proven[-1] if proven else None
 
 
@@ -324,7 +330,7 @@ def _generations() -> list[tuple[int, Path]]:
 
 
 def _forget_all_but(*kept: Path | None) -> None:
-    for _, path in _generations():
+    for _number, path in _generations():
         if path not in kept:
             _discard(path)
 

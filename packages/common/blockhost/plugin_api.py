@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from blockhost.errors import ManifestError, StepFailed
+from blockhost.i18n import gettext as _
 from blockhost.manifest import STEP_ID
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Step
@@ -70,15 +71,15 @@ def as_wizard_module(module: ModuleType, *, kind: PluginKind) -> WizardModule:
     Raises:
         ManifestError: names everything that it lacks or has in the wrong shape.
     """
-    faults = [f"lacks {name}" for name in REQUIRED[kind] if not hasattr(module, name)]
+    faults = [_("lacks %(name)s") % {"name": name} for name in REQUIRED[kind] if not hasattr(module, name)]
     for name in (*REQUIRED[kind], *OPTIONAL_CALLABLES):
         value = getattr(module, name, None)
         if value is not None and name != "blueprint" and not callable(value):
-            faults.append(f"{name} is not a function")
+            faults.append(_("%(name)s is not a function") % {"name": name})
     # Known by shape, not by class: the common library does not import Flask.
     blueprint = getattr(module, "blueprint", None)
     if blueprint is not None and not all(hasattr(blueprint, part) for part in ("name", "register")):
-        faults.append("blueprint is not a flask.Blueprint")
+        faults.append(_("blueprint is not a flask.Blueprint"))
     if faults:
         raise ManifestError(module.__name__, "", "; ".join(faults))
     return cast(WizardModule, module)
@@ -97,12 +98,14 @@ def as_steps(items: object, *, owner: str) -> tuple[Step, ...]:
         ManifestError: names `owner`, the position, and what is wrong.
     """
     if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
-        raise ManifestError(owner, "", f"expected a list of steps, got {type(items).__name__}")
+        raise ManifestError(
+            owner, "", _("expected a list of steps, got %(kind)s") % {"kind": type(items).__name__}
+        )
     steps = tuple(_as_step(item, owner, index) for index, item in enumerate(items))
     seen: set[str] = set()
     for step in steps:
         if step.id in seen:
-            raise ManifestError(owner, step.id, "two steps have this id")
+            raise ManifestError(owner, step.id, _("two steps have this id"))
         seen.add(step.id)
     return steps
 
@@ -110,17 +113,21 @@ def as_steps(items: object, *, owner: str) -> tuple[Step, ...]:
 def _as_step(item: object, owner: str, index: int) -> Step:
     if isinstance(item, Step):
         if not STEP_ID.fullmatch(item.id):
-            raise ManifestError(owner, f"[{index}]", f"expected a step id, got {item.id!r}")
+            raise ManifestError(owner, f"[{index}]", _("expected a step id, got %(id)r") % {"id": item.id})
         return item
     if not isinstance(item, tuple) or len(item) not in (3, 4):
         raise ManifestError(
-            owner, f"[{index}]", f"expected a Step or (id, label, func[, hint]), got {type(item).__name__}"
+            owner,
+            f"[{index}]",
+            _("expected a Step or (id, label, func[, hint]), got %(kind)s") % {"kind": type(item).__name__},
         )
     step_id, label, function, hint = (*item, "")[:4]
     if not isinstance(step_id, str) or not re.fullmatch(STEP_ID, step_id):
-        raise ManifestError(owner, f"[{index}]", f"expected a step id, got {step_id!r}")
+        raise ManifestError(
+            owner, f"[{index}]", _("expected a step id, got %(step_id)r") % {"step_id": step_id}
+        )
     if not isinstance(label, str) or not callable(function):
-        raise ManifestError(owner, step_id, "expected (id, label, func[, hint])")
+        raise ManifestError(owner, step_id, _("expected (id, label, func[, hint])"))
     return Step(step_id, label, apply=_adapt(step_id, function), hint=str(hint or ""), timeout_s=1800)
 
 
@@ -141,14 +148,20 @@ def _adapt(step_id: str, function: Callable[[dict[str, Any]], Any]) -> Callable[
         data = context.config.pop(f"_step_result_{step_id}", None)
         if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[0], bool):
             raise StepFailed(
-                f"step {step_id} returned {type(outcome).__name__}, expected (bool, str or None)"
+                _("step %(step_id)s returned %(kind)s, expected (bool, str or None)")
+                % {"step_id": step_id, "kind": type(outcome).__name__}
             )
         ok, error = outcome
         if not ok:
-            raise StepFailed(str(error or f"step {step_id} failed without a reason"))
+            raise StepFailed(
+                str(error or _("step %(step_id)s failed without a reason") % {"step_id": step_id})
+            )
         if data is not None:
             if not isinstance(data, dict):
-                raise StepFailed(f"_step_result_{step_id} is {type(data).__name__}, expected dict")
+                raise StepFailed(
+                    _("_step_result_%(step_id)s is %(kind)s, expected dict")
+                    % {"step_id": step_id, "kind": type(data).__name__}
+                )
             context.result(data)
 
     return apply

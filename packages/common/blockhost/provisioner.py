@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from blockhost import command
 from blockhost.command import Completed
 from blockhost.errors import BlockhostError, ManifestError
+from blockhost.i18n import gettext as _
 from blockhost.manifest import ProvisionerManifest, load_provisioner
 
 #: A VM may boot under emulation, and the template may have to be built first.
@@ -18,7 +19,7 @@ class ProvisionerDispatcher:
 
     def __init__(self, manifest: ProvisionerManifest | None, problem: str = "") -> None:
         self.manifest = manifest
-        self._problem = problem or "no provisioner is installed"
+        self._problem = problem or _("no provisioner is installed")
 
     @property
     def is_loaded(self) -> bool:
@@ -65,7 +66,9 @@ class ProvisionerDispatcher:
         try:
             return self._loaded().commands[verb]
         except KeyError:
-            raise BlockhostError(f"provisioner {self.name} has no command for {verb}") from None
+            raise BlockhostError(
+                _("provisioner %(name)s has no command for %(verb)s") % {"name": self.name, "verb": verb}
+            ) from None
 
     def run(self, verb: str, args: Sequence[str] = (), *, timeout: float = DEFAULT_TIMEOUT_S) -> Completed:
         """Run the command for `verb`; its exit code is an answer (`stderr` says why).
@@ -88,7 +91,9 @@ def failure(verb: str, done: Completed) -> BlockhostError:
     hints: list[str] = []
     while lines and lines[-1][0].isspace():
         hints.insert(0, lines.pop().strip())
-    reason = lines[-1].strip() if lines else f"{verb}: exit code {done.code}"
+    reason = (
+        lines[-1].strip() if lines else _("%(verb)s: exit code %(code)s") % {"verb": verb, "code": done.code}
+    )
     return BlockhostError(reason[:500], hint=" ".join(hints)[:500])
 
 

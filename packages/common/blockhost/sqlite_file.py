@@ -19,6 +19,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError, DamagedFile
 from blockhost.files import create_once
+from blockhost.i18n import gettext as _
 
 #: How long a writer waits for others; a transaction here takes milliseconds.
 BUSY_S = 30.0
@@ -128,10 +129,10 @@ class SqliteFile:
             return
         except OSError as error:
             raise BlockhostError(
-                f"{path}: {error.strerror}", hint="Run it as root or as the user blockhost."
+                f"{path}: {error.strerror}", hint=_("Run it as root or as the user blockhost.")
             ) from error
         if 0 < size < SMALLEST:
-            raise self._damaged("it is cut short")
+            raise self._damaged(_("it is cut short"))
 
     def _connected(self, path: Path | None) -> sqlite3.Connection:
         target = ":memory:" if path is None else f"{path.absolute().as_uri()}?mode=rw"
@@ -163,16 +164,17 @@ class SqliteFile:
             for name in ("application_id", "user_version")
         )
         if owner not in (0, known.application_id):
-            raise self._damaged("it is another program's database")
+            raise self._damaged(_("it is another program's database"))
         if owner == 0:
             tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_schema")}
             if (tables or version) and not (version and known.first_table in tables):
-                raise self._damaged("it is another program's database")
+                raise self._damaged(_("it is another program's database"))
         if version > known.latest:
             raise DamagedFile(
                 self._shown(),
-                f"schema {version} is newer than this program (it knows {known.latest})",
-                remedy="Upgrade blockhost-common",
+                _("schema %(version)s is newer than this program (it knows %(latest)s)")
+                % {"version": version, "latest": known.latest},
+                remedy=_("Upgrade blockhost-common"),
             )
         return version
 
@@ -185,7 +187,7 @@ class SqliteFile:
                 if mode != "wal":
                     mode = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
                 if mode != "wal":
-                    raise self._damaged("its file system allows no write-ahead log")
+                    raise self._damaged(_("its file system allows no write-ahead log"))
                 return
             except sqlite3.OperationalError as error:
                 if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -217,28 +219,32 @@ class SqliteFile:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return self._damaged(str(error))
         if code == sqlite3.SQLITE_BUSY:
-            return BlockhostError(f"{self._shown()}: another program keeps it locked")
+            return BlockhostError(_("%(file)s: another program keeps it locked") % {"file": self._shown()})
         if code == sqlite3.SQLITE_FULL:
             return BlockhostError(
-                f"{self._shown()}: the disk is full",
-                hint="Nothing was changed. Free some space, then try again.",
+                _("%(file)s: the disk is full") % {"file": self._shown()},
+                hint=_("Nothing was changed. Free some space, then try again."),
             )
         return BlockhostError(
-            f"{self._shown()}: {error}", hint="Run it as root or as the user blockhost; is the disk full?"
+            f"{self._shown()}: {error}", hint=_("Run it as root or as the user blockhost; is the disk full?")
         )
 
     def _missing(self) -> BlockhostError:
         return BlockhostError(
-            f"{self._shown()}: there is no {self._schema.name} yet",
-            hint="Setup makes it. After setup, restore it from a backup or mount its volume.",
+            _("%(file)s: there is no %(name)s yet") % {"file": self._shown(), "name": _(self._schema.name)},
+            hint=_("Setup makes it. After setup, restore it from a backup or mount its volume."),
         )
 
     def _damaged(self, reason: str) -> DamagedFile:
         return DamagedFile(
             self._shown(),
             reason,
-            remedy=f"Stop the services and restore the {self._schema.name} from a backup,"
-            f" or copy out what can be read: sqlite3 {self._shown()} .recover",
+            remedy=_(
+                "Stop the services and restore the %(name)s from a backup, "
+                "or copy out what can be "
+                "read: sqlite3 %(file)s .recover"
+            )
+            % {"name": _(self._schema.name), "file": self._shown()},
         )
 
     def _shown(self) -> str:
@@ -253,7 +259,7 @@ def _make(path: Path) -> None:
         ids = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (-1, -1)
         create_once(path, mode=MODE, ids=ids)
     except OSError as error:
-        raise BlockhostError(f"{path}: {error.strerror}", hint="Has the setup been completed?") from error
+        raise BlockhostError(f"{path}: {error.strerror}", hint=_("Has the setup been completed?")) from error
 
 
 def _code(error: sqlite3.Error) -> int:

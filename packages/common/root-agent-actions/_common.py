@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from blockhost import command, paths
 from blockhost.errors import CommandFailed
+from blockhost.i18n import gettext as _
 from blockhost.root_agent.values import RESERVED_WALLETS, HostAddress
 
 log = logging.getLogger("blockhost.root_agent.actions")
@@ -44,7 +45,10 @@ def run(argv: Sequence[str], timeout: float = 120) -> tuple[int, str, str]:
 def validate_vmid(value: object) -> int:
     """The VM id, or ValueError."""
     if not isinstance(value, int) or isinstance(value, bool) or not VMID_MIN <= value <= VMID_MAX:
-        raise ValueError(f"vmid: expected a whole number from {VMID_MIN} to {VMID_MAX}")
+        raise ValueError(
+            _("vmid: expected a whole number from %(vmid_min)s to %(vmid_max)s")
+            % {"vmid_min": VMID_MIN, "vmid_max": VMID_MAX}
+        )
     return value
 
 
@@ -56,7 +60,7 @@ def validate_ipv6_128(value: object) -> str:
 def validate_dev(value: object) -> str:
     """The device that routes may point to, or ValueError."""
     if not isinstance(value, str) or value not in ALLOWED_ROUTE_DEVS:
-        raise ValueError("dev: not a device that VMs are routed to")
+        raise ValueError(_("dev: not a device that VMs are routed to"))
     return value
 
 

@@ -12,6 +12,8 @@ from typing import Self
 
 from blockhost import paths
 from blockhost.command import run
+from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from blockhost.root_agent.action import action
 from blockhost.root_agent.confined import opened, path_of
 from blockhost.root_agent.values import Text
@@ -39,7 +41,7 @@ class ImagePath(Text):
     """A template image of this host."""
 
     PATTERN = r"/var/lib/blockhost/template/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.(?:qcow2|raw|img)"
-    EXPECTED = "the path of an image in /var/lib/blockhost/template"
+    EXPECTED = N_("the path of an image in /var/lib/blockhost/template")
 
 
 class Operations(tuple[tuple[str, str], ...]):
@@ -49,18 +51,18 @@ class Operations(tuple[tuple[str, str], ...]):
 
     def __new__(cls, value: object) -> Self:
         if not isinstance(value, list) or not 0 < len(value) <= MOST:
-            raise ValueError(f"expected a list of 1 to {MOST} pairs")
+            raise ValueError(_("expected a list of 1 to %(most)s pairs") % {"most": MOST})
         return super().__new__(cls, (cls._pair(pair) for pair in value))
 
     @staticmethod
     def _pair(pair: object) -> tuple[str, str]:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(word, str) for word in pair):
-            raise ValueError("expected pairs of an operation and its operand")
+            raise ValueError(_("expected pairs of an operation and its operand"))
         operation, operand = pair[0].removeprefix("--"), pair[1]
         if operation not in OPERATIONS:
-            raise ValueError(f"expected operations among {', '.join(OPERATIONS)}")
+            raise ValueError(_("expected operations among %(names)s") % {"names": ", ".join(OPERATIONS)})
         if not re.fullmatch(OPERATIONS[operation], operand):
-            raise ValueError(f"{operation}: expected another operand")
+            raise ValueError(_("%(operation)s: expected another operand") % {"operation": operation})
         return operation, operand
 
 
@@ -73,7 +75,7 @@ def virt_customize(image_path: ImagePath, commands: Operations) -> None:
         argv = ["virt-customize", "--quiet", "--format", kind, "--add", path_of(image)]
         for operation, operand in commands:
             if operation == "upload":
-                name, _, target = operand.partition(":")
+                name, _colon, target = operand.partition(":")
                 source = files.enter_context(opened(paths.state_dir() / "template-packages", name))
                 operand = f"{path_of(source)}:{target}"  # noqa: PLW2901  the checked one, opened
             argv += [f"--{operation}", operand]

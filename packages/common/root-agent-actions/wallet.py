@@ -8,6 +8,7 @@ from typing import Any
 from blockhost.command import run
 from blockhost.config_files import HOT_KEY, ConfigFile, write_config
 from blockhost.errors import RootAgentError
+from blockhost.i18n import gettext as _
 from blockhost.root_agent.action import action
 from blockhost.root_agent.values import Address, WalletName
 from blockhost.secret import Secret
@@ -22,7 +23,7 @@ def generate_wallet(name: WalletName) -> dict[str, Any]:
     if not row.path.exists():
         made = run(["bhcrypt", "generate-keypair"]).strip()
         if not KEY.fullmatch(made):
-            raise RootAgentError("bhcrypt generate-keypair: expected a key of 64 hex digits")
+            raise RootAgentError(_("bhcrypt generate-keypair: expected a key of 64 hex digits"))
         # Written before its address is asked for: a kill in between leaves a key, not a lost one.
         write_config(row, made)
     key = Secret(row.path.read_text().strip())
@@ -30,7 +31,7 @@ def generate_wallet(name: WalletName) -> dict[str, Any]:
     try:
         address = Address(text)
     except ValueError as error:
-        raise RootAgentError(f"bhcrypt key-to-address: {error}") from None
+        raise RootAgentError(_("bhcrypt key-to-address: %(error)s") % {"error": error}) from None
     return {"address": str(address), "keyfile": f"/etc/blockhost/{row.name}"}
 
 

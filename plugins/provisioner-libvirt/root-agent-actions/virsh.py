@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from blockhost.provisioner_libvirt import guest, limits, machines
 from blockhost.provisioner_libvirt.domain import MOST_BYTES, Domain
 from blockhost.provisioner_libvirt.metrics import metrics
@@ -28,7 +29,7 @@ class DomainXml(Text):
     """Domain XML as `Domain.render` makes it."""
 
     PATTERN = rf"(?s).{{1,{MOST_BYTES}}}"
-    EXPECTED = "the XML of a machine of this host"
+    EXPECTED = N_("the XML of a machine of this host")
     IS_LONG = True
 
     @classmethod
@@ -43,8 +44,11 @@ class SeedText(Text):
     """One file of a cloud-init seed: data for the guest, no meaning to the host."""
 
     PATTERN = rf"(?s)[^\x00]{{1,{MOST_SEED_BYTES}}}"
-    EXPECTED = f"a text of at most {MOST_SEED_BYTES} characters"
     IS_LONG = True
+
+    @classmethod
+    def expected(cls) -> str:
+        return _("a text of at most %(most)s characters") % {"most": MOST_SEED_BYTES}
 
 
 class DiskSize(Number):

@@ -9,6 +9,8 @@ from typing import Any
 
 from blockhost.checks.check import Check, CheckContext, Finding, Severity
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import ngettext
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +49,11 @@ class Report:
             "checks": [
                 {
                     "id": r.check.id,
-                    "label": r.check.label,
+                    "label": _(r.check.label),
                     "severity": r.check.severity.value,
                     "ok": r.finding.ok,
                     "evidence": r.finding.evidence,
-                    "fix": "" if r.finding.ok else r.check.fix,
+                    "fix": "" if r.finding.ok or not r.check.fix else _(r.check.fix),
                 }
                 for r in self.results
             ],
@@ -62,11 +64,13 @@ class Report:
         lines = []
         for r in self.results:
             evidence = f": {r.finding.evidence}" if r.finding.evidence else ""
-            lines.append(f"{r.mark:4}  {r.check.id:{width}}  {r.check.label}{evidence}")
+            lines.append(f"{r.mark:4}  {r.check.id:{width}}  {_(r.check.label)}{evidence}")
             if not r.finding.ok and r.check.fix:
-                lines.append(f"      {'':{width}}  -> {r.check.fix}")
+                lines.append(f"      {'':{width}}  -> {_(r.check.fix)}")
         bad = len(self.failed())
-        lines.append(f"{len(self.results)} checks, {bad} failed")
+        count = len(self.results)
+        total = ngettext("%(count)d check, %(bad)d failed", "%(count)d checks, %(bad)d failed", count)
+        lines.append(total % {"count": count, "bad": bad})
         return "\n".join(lines) + "\n"
 
 
@@ -83,4 +87,6 @@ def _look(check: Check, context: CheckContext) -> Finding:
         return Finding(ok=False, evidence=str(error))
     except Exception as error:
         log.exception("check %s failed itself", check.id)
-        return Finding(ok=False, evidence=f"the check itself failed ({type(error).__name__})")
+        return Finding(
+            ok=False, evidence=_("the check itself failed (%(kind)s)") % {"kind": type(error).__name__}
+        )

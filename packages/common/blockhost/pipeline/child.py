@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.pipeline.context import SilentReporter, StepContext
 from blockhost.pipeline.perform import perform
 from blockhost.pipeline.runner import Job, Report, Watcher
@@ -84,7 +85,7 @@ class ChildLauncher:
         }
         answer, problem = self._converse(order, watcher, job.step.timeout_s)
         if problem or answer is None:
-            return Report(error=self._redactor.redact(problem or "the step ended without a result"))
+            return Report(error=self._redactor.redact(problem or _("the step ended without a result")))
         return _as_report(answer, self._redactor)
 
     def call(
@@ -104,7 +105,9 @@ class ChildLauncher:
         order = {"target": target, "arguments": dict(arguments), "config": dict(config or {})}
         answer, problem = self._converse(order, watcher or SilentReporter(), timeout_s)
         if problem or answer is None:
-            raise BlockhostError(self._redactor.redact(problem or f"{target} ended without a result"))
+            raise BlockhostError(
+                self._redactor.redact(problem or _("%(target)s ended without a result") % {"target": target})
+            )
         report = _as_report(answer, self._redactor)
         if report.error:
             raise BlockhostError(report.error, hint=report.hint)
@@ -130,9 +133,11 @@ class ChildLauncher:
                 if not listener.ended:
                     _end(process.pid, signal.SIGTERM)
                     listener.hear(time.monotonic() + KILL_GRACE_S)
-                    return None, f"no result within {timeout_s:g} s, so it was stopped"
+                    return None, _("no result within %(timeout_s)g s, so it was stopped") % {
+                        "timeout_s": timeout_s
+                    }
             except (OSError, ValueError) as error:
-                return None, f"its process broke off: {error}"
+                return None, _("its process broke off: %(error)s") % {"error": error}
             finally:
                 _end(process.pid, signal.SIGKILL)
                 process.join()
@@ -199,7 +204,7 @@ class _Listener:
             message = json.loads(self._pipe.recv_bytes(MAX_MESSAGE))
         except EOFError:
             self.ended = True
-            self.problem = self.problem or "its process was killed"
+            self.problem = self.problem or _("its process was killed")
             return
         match message:
             case {"progress": float() | int() as fraction, "message": str() as text}:
@@ -214,7 +219,7 @@ class _Listener:
             case {"ended": str() as problem}:
                 self.ended, self.problem = True, problem
             case _:
-                raise ValueError("it sent something that is not of the protocol")
+                raise ValueError(_("it sent something that is not of the protocol"))
 
 
 class _PipeReporter:
@@ -262,7 +267,7 @@ def _guard(pipe: Connection, output: Connection) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     _until_ended_or_alone(step, pipe, stop)
-    _, status = os.waitpid(step, 0)
+    _pid, status = os.waitpid(step, 0)
     _end_orphans()
     ending = "" if stopped or status == 0 else _how_it_ended(status)
     with contextlib.suppress(OSError):
@@ -343,7 +348,7 @@ def _as_step(order: dict[str, Any]) -> Step:
 
 def resolve(name: str) -> Any:
     """What `module:function` names."""
-    module, _, function = name.partition(":")
+    module, _colon, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
 
@@ -351,7 +356,7 @@ def _as_report(answer: dict[str, Any], redactor: Redactor) -> Report:
     """A child's answer, with every type checked: it may have been written by a broken plugin."""
     data, config = answer.get("data"), answer.get("config")
     if not (data is None or isinstance(data, dict)) or not isinstance(config, dict):
-        return Report(error="its result has the wrong shape")
+        return Report(error=_("its result has the wrong shape"))
     return Report(
         error=redactor.redact(str(answer.get("error") or "")),
         hint=redactor.redact(str(answer.get("hint") or "")),
@@ -374,8 +379,8 @@ def _context(job: Job, secrets: Mapping[str, Secret], watcher: Watcher) -> StepC
 
 def _how_it_ended(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"its process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"its process exited with {os.WEXITSTATUS(status)} instead of returning"
+        return _("its process was ended by %(name)s") % {"name": signal.Signals(os.WTERMSIG(status)).name}
+    return _("its process exited with %(code)s instead of returning") % {"code": os.WEXITSTATUS(status)}
 
 
 def _end_orphans() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from blockhost import command, paths
 from blockhost.command import Argument, Completed
 from blockhost.errors import StepFailed
+from blockhost.i18n import gettext as _
 from blockhost.secret import Secret
 
 
@@ -80,7 +81,9 @@ class StepContext:
         try:
             return self._secrets[name]
         except KeyError:
-            raise StepFailed(f"the secret {name!r} was not given", hint="Answer its page again") from None
+            raise StepFailed(
+                _("the secret %(name)r was not given") % {"name": name}, hint=_("Answer its page again")
+            ) from None
 
     def has_secret(self, name: str) -> bool:
         return name in self._secrets
@@ -116,4 +119,4 @@ class SilentReporter:
         """Nothing to tell."""
 
     def intent(self, data: dict[str, Any]) -> None:  # noqa: ARG002
-        raise StepFailed("an irreversible effect was attempted outside a run")
+        raise StepFailed(_("an irreversible effect was attempted outside a run"))

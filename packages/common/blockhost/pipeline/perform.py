@@ -8,6 +8,7 @@ import traceback
 from typing import Any
 
 from blockhost.errors import BlockhostError, StepFailed
+from blockhost.i18n import gettext as _
 from blockhost.os_errors import explained
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.runner import Report
@@ -22,7 +23,7 @@ def perform(step: Step, context: StepContext) -> Report:
         if not skipped:
             step.apply(context)
             if step.check is not None and not step.check(context):
-                raise StepFailed("the step ran, but did not take effect", hint=step.hint)
+                raise StepFailed(_("the step ran, but did not take effect"), hint=step.hint)
         return Report(data=context.data, config=_changes(before, context.config), skipped=skipped)
     except BlockhostError as error:
         return Report(error=str(error) or type(error).__name__, hint=error.hint)
@@ -31,7 +32,9 @@ def perform(step: Step, context: StepContext) -> Report:
             context.log(line)
         if isinstance(error, OSError) and (known := explained(error)):
             return Report(error=str(known), hint=known.hint)
-        return Report(error=f"internal error ({type(error).__name__}), see the step's log")
+        return Report(
+            error=_("internal error (%(kind)s), see the step's log") % {"kind": type(error).__name__}
+        )
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -44,5 +47,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(changed, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise StepFailed(f"the step left something in the configuration that is not JSON: {error}") from None
+        raise StepFailed(
+            _("the step left something in the configuration that is not JSON: %(error)s") % {"error": error}
+        ) from None
     return changed

@@ -19,6 +19,7 @@ from typing import Any
 from blockhost.errors import DamagedFile, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, read_json, remove, write_atomic
+from blockhost.i18n import gettext as _
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +121,18 @@ def _dump(record: Record) -> str:
 
 
 def _parse(path: Path, step_id: str) -> Record:
-    remedy = f"Remove {path} to have the step checked and run again"
+    remedy = _("Remove %(path)s to have the step checked and run again") % {"path": path}
     try:
         document = Fields(read_json(path), source=str(path))
         body = document.take("record", dict)
         if document.take("schema", int) != SCHEMA:
-            raise DamagedFile(path, "unknown schema", remedy=remedy)
+            raise DamagedFile(path, _("unknown schema"), remedy=remedy)
         if document.take("sha256", str) != _digest(body):
-            raise DamagedFile(path, "checksum does not match", remedy=remedy)
+            raise DamagedFile(path, _("checksum does not match"), remedy=remedy)
         if body.get("step_id") != step_id:
-            raise DamagedFile(path, f"belongs to step {body.get('step_id')!r}", remedy=remedy)
+            raise DamagedFile(
+                path, _("belongs to step %(step_id)r") % {"step_id": body.get("step_id")}, remedy=remedy
+            )
         return Record(**{**body, "status": Status(body["status"])})
     except (FieldError, TypeError, ValueError) as error:
         raise DamagedFile(path, str(error), remedy=remedy) from error

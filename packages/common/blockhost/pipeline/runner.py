@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from blockhost.errors import BlockhostError, RecordNotKept
+from blockhost.i18n import gettext as _
 from blockhost.os_errors import explained
 from blockhost.pipeline.records import Record, RecordStore, Status
 from blockhost.pipeline.step import Step
@@ -97,9 +98,9 @@ class Runner:
         self._store = store
         self._launcher = launcher
         self._config = dict(config or {})
-        self._listener = listener or (lambda _: None)
+        self._listener = listener or (lambda _event: None)
         self._clock = clock
-        self._keep_going = keep_going or (lambda _: False)
+        self._keep_going = keep_going or (lambda _step: False)
 
     def run(self) -> bool:
         """True when every step is completed.
@@ -141,7 +142,9 @@ class Runner:
         except Exception as error:
             known = _known(error)
             if known is None:  # a fault of ours, not of the step: record it, then let it be seen
-                self._save(replace(watcher.record, status=Status.FAILED, error="internal error, see the log"))
+                self._save(
+                    replace(watcher.record, status=Status.FAILED, error=_("internal error, see the log"))
+                )
                 raise
             report = Report(error=str(known), hint=known.hint)
         return self._save(self._ended(watcher.record, report))

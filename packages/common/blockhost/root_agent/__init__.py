@@ -6,6 +6,8 @@ from typing import Any
 
 from blockhost import framing, paths
 from blockhost.errors import FrameError, RootAgentConnectionError, RootAgentError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 
 __all__ = [
     "RootAgentConnectionError",
@@ -19,7 +21,7 @@ __all__ = [
 ]
 
 
-_LOOK = "Is it running? systemctl status blockhost-root-agent"
+_LOOK = N_("Is it running? systemctl status blockhost-root-agent")
 
 
 def socket_path() -> Any:
@@ -38,14 +40,19 @@ def call(action: str, timeout: float = 300, **params: Any) -> dict[str, Any]:
     try:
         answer = framing.call(socket_path(), {"action": action, "params": params}, timeout=timeout)
     except FrameError as error:
-        raise RootAgentConnectionError(f"root agent: {error}", hint=_LOOK) from error
+        raise RootAgentConnectionError(
+            _("root agent: %(error)s") % {"error": error}, hint=_(_LOOK)
+        ) from error
     except PermissionError as error:
         raise RootAgentConnectionError(
-            "this account may not talk to the root agent", hint="Run it as root or as the user blockhost."
+            _("this account may not talk to the root agent"),
+            hint=_("Run it as root or as the user blockhost."),
         ) from error
     except OSError as error:
         raise RootAgentConnectionError(
-            f"the root agent does not answer on {socket_path()}: {error.strerror or error}", hint=_LOOK
+            _("the root agent does not answer on %(socket_path)s: %(reason)s")
+            % {"socket_path": socket_path(), "reason": error.strerror or error},
+            hint=_(_LOOK),
         ) from error
     if answer.get("ok") is not True:
         raise RootAgentError(str(answer.get("error", "refused")), hint=str(answer.get("hint", "")))

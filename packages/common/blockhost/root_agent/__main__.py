@@ -13,6 +13,7 @@ from pathlib import Path
 
 from blockhost import service_state
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.root_agent import socket_path
 from blockhost.root_agent.audit import AuditLog, log_path
 from blockhost.root_agent.dispatch import Dispatcher
@@ -25,11 +26,11 @@ log = logging.getLogger("blockhost.root_agent")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="blockhost-root-agent", description="The agent itself.")
-    parser.add_argument("--socket", type=Path, default=socket_path(), help="where to listen")
-    parser.add_argument("--log", type=Path, default=log_path(), help="the audit log")
+    parser = argparse.ArgumentParser(prog="blockhost-root-agent", description=_("The agent itself."))
+    parser.add_argument("--socket", type=Path, default=socket_path(), help=_("where to listen"))
+    parser.add_argument("--log", type=Path, default=log_path(), help=_("the audit log"))
     parser.add_argument(
-        "--actions", type=Path, action="append", help="an action module (default: the installed ones)"
+        "--actions", type=Path, action="append", help=_("an action module (default: the installed ones)")
     )
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, overload
 
 from blockhost.errors import RootAgentError
+from blockhost.i18n import gettext as _
 
 Handler = Callable[..., "dict[str, Any] | None"]
 
@@ -42,11 +43,11 @@ class Parameter:
     @property
     def expected(self) -> str:
         """What is accepted, in words."""
-        if words := getattr(self.make, "EXPECTED", ""):
-            return str(words)
+        if expected := getattr(self.make, "expected", None):
+            return str(expected())
         if hasattr(self.make, "LOWEST"):
             low, high = (getattr(self.make, bound) for bound in ("LOWEST", "HIGHEST"))
-            return f"a whole number from {low} to {high}"
+            return _("a whole number from %(low)s to %(high)s") % {"low": low, "high": high}
         return (self.make.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -81,7 +82,7 @@ class Action:
         for parameter in self.parameters:
             if parameter.name not in params:
                 if parameter.is_required:
-                    raise RootAgentError(f"missing parameter {parameter.name}")
+                    raise RootAgentError(_("missing parameter %(name)s") % {"name": parameter.name})
                 continue
             try:
                 arguments[parameter.name] = parameter.make(params[parameter.name])
@@ -89,7 +90,7 @@ class Action:
                 raise RootAgentError(f"{parameter.name}: {error}") from None
         if len(arguments) < len(params):
             unknown = sorted(params.keys() - arguments.keys())
-            raise RootAgentError(f"unknown parameter {_shown(unknown[0])}")
+            raise RootAgentError(_("unknown parameter %(file)s") % {"file": _shown(unknown[0])})
         return arguments
 
     def lock_name(self, arguments: Mapping[str, Any]) -> str:
@@ -131,9 +132,9 @@ def plain(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> Action:
     def call(params: dict[str, Any]) -> dict[str, Any]:
         answer = handler(params)
         if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
-            raise RootAgentError("the action did not answer with ok: true or false")
+            raise RootAgentError(_("the action did not answer with ok: true or false"))
         if not answer["ok"]:
-            raise RootAgentError(str(answer.get("error", "the action failed")))
+            raise RootAgentError(str(answer.get("error", _("the action failed"))))
         return {key: value for key, value in answer.items() if key != "ok"}
 
     return Action(call, (), is_slow=True, is_plain=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 from blockhost import paths
 from blockhost.errors import DamagedFile
+from blockhost.i18n import gettext as _
 
 log = logging.getLogger(__name__)
 
@@ -123,19 +124,25 @@ def verify(path: Path, *, head: str = "") -> Verdict:
         for number, line in enumerate(_lines(file), start=1):
             entry, problem = _parsed(line), ""
             if entry is None:
-                problem = "is damaged"
+                problem = _("is damaged")
             elif count and (entry["prev"] != previous or entry["seq"] != expected + 1):
-                before = f"line {number - 1}" if number > 1 else f"the end of {rotated.name}"
-                problem = f"does not follow {before}"
+                before = (
+                    _("line %(number)s") % {"number": number - 1}
+                    if number > 1
+                    else _("the end of %(name)s") % {"name": rotated.name}
+                )
+                problem = _("does not follow %(before)s") % {"before": before}
             elif not count and file == path and (entry["seq"], entry["prev"]) != (1, FIRST):
-                problem = f"is entry {entry['seq']}: the log's beginning is missing"
+                problem = _("is entry %(seq)s: the log's beginning is missing") % {"seq": entry["seq"]}
             if entry is None or problem:
-                where = f"{file.name}: line {number}"
+                where = f"{file.name}: {_('line %(number)s') % {'number': number}}"
                 return Verdict(count, Head(expected, previous or FIRST), f"{where} {problem}")
             count, previous, expected = count + 1, entry["hash"], entry["seq"]
             is_found = is_found or previous == head
     result = Head(expected, previous or FIRST)
-    return Verdict(count, result, "" if is_found else "the noted head is not in the log: its end was cut off")
+    return Verdict(
+        count, result, "" if is_found else _("the noted head is not in the log: its end was cut off")
+    )
 
 
 def _sealed(start: str) -> tuple[bytes, str]:
@@ -150,7 +157,7 @@ _HASH = b',"hash":"'
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """The entry if its own hash is right."""
-    start, _, rest = line.rpartition(_HASH)
+    start, _mark, rest = line.rpartition(_HASH)
     try:
         entry = json.loads(line)
         is_whole = rest == b'%b"}\n' % hashlib.sha256(start).hexdigest().encode()
@@ -197,8 +204,8 @@ def _head_of(path: Path) -> Head:
     if entry is None:
         raise DamagedFile(
             path,
-            "its last line is damaged",
-            remedy=f"Keep {path} as evidence under another name, then restart",
+            _("its last line is damaged"),
+            remedy=_("Keep %(path)s as evidence under another name, then restart") % {"path": path},
         )
     return Head(entry["seq"], entry["hash"])
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from blockhost import command_line
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import ngettext
 from blockhost.root_agent import call
 from blockhost.root_agent.action import Action
 from blockhost.root_agent.audit import log_path, verify
@@ -26,29 +28,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser(PROGRAM, "Call the root agent by hand, and check its log.")
+    parser = command_line.parser(PROGRAM, _("Call the root agent by hand, and check its log."))
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     one = verbs.add_parser(
         "call",
-        help="run one action",
-        epilog="`blockhost-agent list` says what there is.",
+        help=_("run one action"),
+        epilog=_("`blockhost-agent list` says what there is."),
     )
-    one.add_argument("action", help="its name, such as iptables-open")
-    one.add_argument("params", nargs="*", metavar="key=value", help="a value is JSON, or else a string")
+    one.add_argument("action", help=_("its name, such as iptables-open"))
+    one.add_argument("params", nargs="*", metavar="key=value", help=_("a value is JSON, or else a string"))
     one.add_argument(
-        "--timeout", type=float, default=300.0, metavar="SECONDS", help="give up waiting after (300)"
+        "--timeout", type=float, default=300.0, metavar="SECONDS", help=_("give up waiting after (300)")
     )
     command_line.add_format(one, default="json", other="text")
     one.set_defaults(run=_call)
-    every = verbs.add_parser("list", help="the actions with their parameters")
+    every = verbs.add_parser("list", help=_("the actions with their parameters"))
     command_line.add_format(every)
     every.set_defaults(run=_list)
-    log = verbs.add_parser("log", help="the agent's hash-chained log").add_subparsers(
+    log = verbs.add_parser("log", help=_("the agent's hash-chained log")).add_subparsers(
         required=True, metavar="COMMAND"
     )
-    check = log.add_parser("verify", help="follow the chain")
-    check.add_argument("--head", default="", metavar="HASH", help="a head noted earlier: finds a cut-off end")
-    check.add_argument("--file", type=Path, metavar="PATH", help="another log than the agent's")
+    check = log.add_parser("verify", help=_("follow the chain"))
+    check.add_argument(
+        "--head", default="", metavar="HASH", help=_("a head noted earlier: finds a cut-off end")
+    )
+    check.add_argument("--file", type=Path, metavar="PATH", help=_("another log than the agent's"))
     check.set_defaults(run=_verify)
     return parser
 
@@ -58,7 +62,7 @@ def _call(options: argparse.Namespace) -> int:
     for text in options.params:
         key, value = _pair(text)
         if key in params or key in {"action", "timeout"}:
-            raise BlockhostError(f"{key}: given twice, or not a parameter")
+            raise BlockhostError(_("%(key)s: given twice, or not a parameter") % {"key": key})
         params[key] = value
     answer = call(options.action, timeout=options.timeout, **params)
     if options.format == "json":
@@ -71,7 +75,7 @@ def _call(options: argparse.Namespace) -> int:
 def _pair(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise BlockhostError(f"{text!r}: expected key=value")
+        raise BlockhostError(_("%(text)r: expected key=value") % {"text": text})
     try:
         return key, json.loads(value)
     except ValueError:
@@ -110,13 +114,29 @@ def _verify(options: argparse.Namespace) -> int:
     path = options.file or log_path()
     if not path.exists():
         raise BlockhostError(
-            f"{path}: there is no log yet", hint="Is the agent running? systemctl status blockhost-root-agent"
+            _("%(path)s: there is no log yet") % {"path": path},
+            hint=_("Is the agent running? systemctl status blockhost-root-agent"),
         )
     verdict = verify(path, head=options.head)
     if verdict.problem:
-        print(f"{path}: {verdict.problem} ({verdict.count} entries before it are sound)", file=sys.stderr)
+        print(
+            ngettext(
+                "%(path)s: %(problem)s (%(count)d entry before it is sound)",
+                "%(path)s: %(problem)s (%(count)d entries before it are sound)",
+                verdict.count,
+            )
+            % {"path": path, "problem": verdict.problem, "count": verdict.count},
+            file=sys.stderr,
+        )
         return 1
-    print(f"{verdict.count} entries, head {verdict.head.sequence} {verdict.head.hash}")
+    print(
+        ngettext(
+            "%(count)d entry, head %(number)d %(hash)s",
+            "%(count)d entries, head %(number)d %(hash)s",
+            verdict.count,
+        )
+        % {"count": verdict.count, "number": verdict.head.sequence, "hash": verdict.head.hash}
+    )
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from blockhost.errors import RootAgentError
+from blockhost.i18n import gettext as _
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,7 +41,7 @@ def path_of(descriptor: int) -> str:
 def _open_below(folder: Path, name: PurePosixPath, flags: int) -> int:
     *parents, last = name.parts
     if name.is_absolute() or ".." in name.parts:
-        raise RootAgentError("expected a name inside its folder")
+        raise RootAgentError(_("expected a name inside its folder"))
     place = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for parent in parents:
@@ -50,7 +51,7 @@ def _open_below(folder: Path, name: PurePosixPath, flags: int) -> int:
         # NONBLOCK: a pipe in its place must not hold us up.
         return os.open(last, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
     except OSError as error:
-        raise RootAgentError(f"cannot open the file: {error.strerror}") from None
+        raise RootAgentError(_("cannot open the file: %(reason)s") % {"reason": error.strerror}) from None
     finally:
         os.close(place)
 
@@ -58,6 +59,10 @@ def _open_below(folder: Path, name: PurePosixPath, flags: int) -> int:
 def _require_ours(descriptor: int, name: str) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise RootAgentError(f"{PurePosixPath(name).name}: not a regular file with one name")
+        raise RootAgentError(
+            _("%(name)s: not a regular file with one name") % {"name": PurePosixPath(name).name}
+        )
     if found.st_uid not in {0, os.geteuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise RootAgentError(f"{PurePosixPath(name).name}: others than root can change it")
+        raise RootAgentError(
+            _("%(name)s: others than root can change it") % {"name": PurePosixPath(name).name}
+        )

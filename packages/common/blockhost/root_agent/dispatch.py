@@ -15,6 +15,7 @@ from typing import Any
 from blockhost.errors import BlockhostError, FieldError, RootAgentError
 from blockhost.fields import load_json_document
 from blockhost.framing import MAX_FRAME, Peer
+from blockhost.i18n import gettext as _
 from blockhost.root_agent.action import DEFAULT_CALLERS, Action, redacted
 from blockhost.root_agent.audit import AuditLog, encode
 
@@ -101,7 +102,10 @@ class Dispatcher:
                 may_fail=False,
             )
         except OSError as error:
-            return {"ok": False, "error": f"the agent cannot write its log: {error.strerror}"}
+            return {
+                "ok": False,
+                "error": _("the agent cannot write its log: %(reason)s") % {"reason": error.strerror},
+            }
         try:
             answer: Answer = {**call.action(**call.arguments), "ok": True}
         except Exception as error:
@@ -114,7 +118,7 @@ class Dispatcher:
     def _permitted(self, name: str, peer: Peer) -> Action:
         # The same answer for both: a caller learns nothing about actions that are not for it.
         if peer.uid not in self._callers.get(name, ()):
-            raise RootAgentError(f"no such action for this caller: {name[:60]!a}")
+            raise RootAgentError(_("no such action for this caller: %(name)a") % {"name": name[:60]})
         return self._actions[name]
 
     def _note(
@@ -149,10 +153,10 @@ def _who(phase: str, uid: int, name: str) -> str:
 def _parse(payload: bytes) -> tuple[str, dict[str, Any]]:
     document = load_json_document(payload, source="request", max_bytes=MAX_FRAME)
     if not isinstance(document, dict) or not document.keys() <= _KEYS:
-        raise RootAgentError('expected {"action": …, "params": {…}}')
+        raise RootAgentError(_('expected {"action": …, "params": {…}}'))
     name, params = document.get("action"), document.get("params", {})
     if not isinstance(name, str) or not isinstance(params, dict):
-        raise RootAgentError("expected action: str and params: object")
+        raise RootAgentError(_("expected action: str and params: object"))
     return name, params
 
 
@@ -170,7 +174,7 @@ def _message(error: Exception, name: str) -> str:
         return str(error)
     # The text of an unexpected exception may hold anything: it goes to the journal only.
     log.error("action %s failed", ascii(name[:60]), exc_info=error)
-    return "internal error, see the agent's log"
+    return _("internal error, see the agent's log")
 
 
 def _uid(account: str) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from blockhost import paths
 from blockhost.errors import BlockhostError, RootAgentError
+from blockhost.i18n import gettext as _
 from blockhost.manifest import load_provisioner
 from blockhost.root_agent.action import Action, plain
 
@@ -60,7 +61,10 @@ def load_actions(files: Sequence[Path] | None = None) -> Loaded:
             found = _actions_of(_load(file, f"blockhost_actions_{file.stem}"), file)
             for name in found:
                 if name in owners:
-                    raise RootAgentError(f"{file}: action {name} is already defined by {owners[name]}")
+                    raise RootAgentError(
+                        _("%(file)s: action %(name)s is already defined by %(owners)s")
+                        % {"file": file, "name": name, "owners": owners[name]}
+                    )
         except Exception as error:  # a broken module must not take the agent down
             problems.append(str(error) if isinstance(error, BlockhostError) else f"{file}: {error!r}")
             log.error("action module refused: %s", problems[-1])
@@ -93,7 +97,7 @@ def _read_trusted(file: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as opened:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise RootAgentError(f"{file}: not a regular file")
+            raise RootAgentError(_("%(file)s: not a regular file") % {"file": file})
         _require_trusted(found, file)
         return opened.read()
 
@@ -102,16 +106,18 @@ def _require_trusted(found: os.stat_result, place: Path) -> None:
     # An agent that is not root (dry run) can do no more than its own user anyway.
     owners = {0, os.geteuid()}
     if found.st_uid not in owners or (os.geteuid() == 0 and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        raise RootAgentError(f"{place}: others than root can change it", hint="Reinstall its package")
+        raise RootAgentError(
+            _("%(place)s: others than root can change it") % {"place": place}, hint=_("Reinstall its package")
+        )
 
 
 def _actions_of(module: ModuleType, file: Path) -> dict[str, Action]:
     table: Any = getattr(module, "ACTIONS", None)
     if not isinstance(table, dict):
-        raise RootAgentError(f"{file}: no ACTIONS")
+        raise RootAgentError(_("%(file)s: no ACTIONS") % {"file": file})
     found = {}
     for name, handler in table.items():
         if not isinstance(name, str) or not callable(handler):
-            raise RootAgentError(f"{file}: ACTIONS must map names to handlers")
+            raise RootAgentError(_("%(file)s: ACTIONS must map names to handlers") % {"file": file})
         found[name] = handler if isinstance(handler, Action) else plain(handler)
     return found

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from blockhost.errors import FrameError
 from blockhost.framing import MAX_FRAME, Peer, listen, peer
+from blockhost.i18n import gettext as _
 from blockhost.root_agent.dispatch import Answer, Call, Dispatcher
 from blockhost.root_agent.lanes import Lanes
 
@@ -105,7 +106,7 @@ class AgentServer:
         sweep_at = time.monotonic() + 1
         try:
             while not self._is_stopping:
-                for number, _ in self._epoll.poll(1.0, 64):
+                for number, _event in self._epoll.poll(1.0, 64):
                     if client := self._clients.get(number) or self._accept():
                         self._read(client)
                 if time.monotonic() >= sweep_at:
@@ -122,7 +123,7 @@ class AgentServer:
 
     def _accept(self) -> _Client | None:
         try:
-            connection, _ = self._listener.accept()
+            connection, _address = self._listener.accept()
         except BlockingIOError:  # it has gone again; or this is the call to stop
             return None
         except OSError as error:  # out of descriptors: existing clients go on
@@ -198,7 +199,10 @@ class AgentServer:
         if len(data) >= _HEADER.size:
             (length,) = _HEADER.unpack_from(data)
             if not 0 < length <= MAX_FRAME:
-                raise FrameError(f"a frame of {length} bytes, expected 1 to {MAX_FRAME}")
+                raise FrameError(
+                    _("a frame of %(length)s bytes, expected 1 to %(max_frame)s")
+                    % {"length": length, "max_frame": MAX_FRAME}
+                )
             end = _HEADER.size + length
             if len(data) >= end:
                 payload = bytes(data[_HEADER.size : end])
@@ -207,14 +211,14 @@ class AgentServer:
             self._buffered += len(data) - client.counted
             client.counted = len(data)
             if self._buffered > self._limits.buffered:
-                raise FrameError("too many frames are incomplete, try again later")
+                raise FrameError(_("too many frames are incomplete, try again later"))
         return payload
 
     def _hand_over(self, client: _Client, call: Call, size: int) -> None:
         """Have a worker make the call; until that has answered, nobody else touches the client."""
         with self._guard:
             if size > SMALL_FRAME and self._at_work + size > self._limits.at_work:
-                raise FrameError("too much is being done, try again later")
+                raise FrameError(_("too much is being done, try again later"))
             client.at_work = size
             self._at_work += size
         if client.events:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from blockhost import command_line, wall_clock
+from blockhost.i18n import gettext as _
 from blockhost.subscriptions.decision import vm_name
 from blockhost.subscriptions.jobs import Job, JobStatus, JobStore
 
@@ -31,22 +32,22 @@ def _work(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(
         PROGRAM,
-        "The monitor's jobs: one for each subscription. A job that failed too often is parked.",
+        _("The monitor's jobs: one for each subscription. A job that failed too often is parked."),
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = verbs.add_parser("list", help="all jobs; the parked ones need you")
-    listing.add_argument("--status", choices=[status.value for status in JobStatus], help="only those")
-    show = verbs.add_parser("show", help="everything about one job")
-    show.add_argument("number", type=_number, metavar="ID", help="number of the subscription")
+    listing = verbs.add_parser("list", help=_("all jobs; the parked ones need you"))
+    listing.add_argument("--status", choices=[status.value for status in JobStatus], help=_("only those"))
+    show = verbs.add_parser("show", help=_("everything about one job"))
+    show.add_argument("number", type=_number, metavar="ID", help=_("number of the subscription"))
     for command, action in ((listing, _list), (show, _show)):
         command_line.add_format(command)
         command.set_defaults(run=action)
     for verb, action, purpose in (
-        ("retry", _retry, "work on it now; a machine that was destroyed is made again"),
-        ("drop", _drop, "leave it as it is, until something about the subscription changes"),
+        ("retry", _retry, _("work on it now; a machine that was destroyed is made again")),
+        ("drop", _drop, _("leave it as it is, until something about the subscription changes")),
     ):
         command = verbs.add_parser(verb, help=purpose)
-        command.add_argument("number", type=_number, metavar="ID", help="number of the subscription")
+        command.add_argument("number", type=_number, metavar="ID", help=_("number of the subscription"))
         command.set_defaults(run=action)
     return parser
 
@@ -66,7 +67,10 @@ def _list(jobs: JobStore, options: argparse.Namespace) -> None:
     for row in rows if found else ():
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if any(job.status == JobStatus.PARKED for job in found):
-        print(f"Mend what the note of a parked job says, then: {PROGRAM} retry ID", file=sys.stderr)
+        print(
+            _("Mend what the note of a parked job says, then: %(program)s retry ID") % {"program": PROGRAM},
+            file=sys.stderr,
+        )
 
 
 def _show(jobs: JobStore, options: argparse.Namespace) -> None:
@@ -105,5 +109,7 @@ def _time(moment: int | None) -> str:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise argparse.ArgumentTypeError(f"expected the number of a subscription, got {text[:40]!r}")
+        raise argparse.ArgumentTypeError(
+            _("expected the number of a subscription, got %(text)r") % {"text": text[:40]}
+        )
     return int(text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.subscriptions.jobs import Job
 from blockhost.subscriptions.source import Subscription
 from blockhost.vm_db import Status, VmRecord
@@ -76,7 +77,7 @@ def decide(situation: Situation) -> Action | Settled:
     """
     subscription = situation.subscription
     if subscription is None:
-        return Settled(note="the engine does not know this subscription")
+        return Settled(note=_("the engine does not know this subscription"))
     is_paid = subscription.ends_at >= situation.now
     if not situation.is_live:
         return _without_machine(situation, subscription, is_paid=is_paid)
@@ -86,9 +87,13 @@ def decide(situation: Situation) -> Action | Settled:
         return Action.CREDENTIAL
     if vm["nft_token_id"] != situation.job.token:
         raise Hopeless(
-            f"a VM named {vm['vm_name']} exists that is not this subscription's",
-            hint=f"`blockhost-vmdb get-vm {vm['vm_name']}` tells whose it is. Once it is gone:"
-            f" `blockhost-subscriptions retry {subscription.id}`",
+            _("a VM named %(vm_name)s exists that is not this subscription's") % {"vm_name": vm["vm_name"]},
+            hint=_(
+                "`blockhost-vmdb get-vm %(vm_name)s` tells whose it is. "
+                "Once it is gone: "
+                "`blockhost-subscriptions retry %(id)s`"
+            )
+            % {"vm_name": vm["vm_name"], "id": subscription.id},
         )
     if vm["expires_at"] != as_text(subscription.ends_at):
         return Action.EXPIRY
@@ -106,12 +111,13 @@ def delivery(subscription: Subscription, vm: VmRecord) -> str:
 def _without_machine(situation: Situation, subscription: Subscription, *, is_paid: bool) -> Action | Settled:
     job = situation.job
     if not is_paid:
-        return Settled(note="ended")
+        return Settled(note=_("ended"))
     if job.served_until == seconds(subscription.ends_at):
         # It was there, for this very term: the operator removed it, and it must not come back by itself.
         return Settled(
             subscription.ends_at,
-            note=f"its VM was destroyed; `blockhost-subscriptions retry {subscription.id}` makes another",
+            note=_("its VM was destroyed; `blockhost-subscriptions retry %(id)s` makes another")
+            % {"id": subscription.id},
         )
     return Action.CREDENTIAL if job.token is None else Action.CREATE
 
@@ -132,4 +138,4 @@ def _asleep(situation: Situation, vm: VmRecord) -> Action | Settled:
         return Action.SUSPEND
     since = as_moment(vm["suspended_at"]) or situation.now
     end = since + datetime.timedelta(days=situation.grace_days)
-    return Action.DESTROY if situation.now >= end else Settled(end, note="suspended")
+    return Action.DESTROY if situation.now >= end else Settled(end, note=_("suspended"))

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from blockhost import paths, wall_clock
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from blockhost.sqlite_file import Schema, SqliteFile
 from blockhost.subscriptions.source import Event
 
@@ -41,7 +43,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT",
     ),
 )
-SCHEMA = Schema("book of jobs", 0x424C4A31, MIGRATIONS)  # "BLJ1"
+SCHEMA = Schema(N_("book of jobs"), 0x424C4A31, MIGRATIONS)  # "BLJ1"
 
 #: Seconds before the second attempt; every further wait is twice as long, up to the longest.
 FIRST_WAIT_S = 5
@@ -201,8 +203,8 @@ class JobStore:
         row = self._file.one("SELECT * FROM jobs WHERE subscription = ?", (number,))
         if row is None:
             raise BlockhostError(
-                f"there is no job for subscription {number}",
-                hint="`blockhost-subscriptions list` shows them.",
+                _("there is no job for subscription %(number)s") % {"number": number},
+                hint=_("`blockhost-subscriptions list` shows them."),
             )
         return Job(**dict(row))
 

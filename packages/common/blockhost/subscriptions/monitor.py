@@ -15,6 +15,7 @@ from types import FrameType
 
 from blockhost import paths, service_state, wall_clock
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.subscriptions.jobs import JobStore
 from blockhost.subscriptions.source import Source
 from blockhost.subscriptions.worker import Worker
@@ -118,5 +119,5 @@ def _alone(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise BlockhostError("another monitor runs on this host") from None
+        raise BlockhostError(_("another monitor runs on this host")) from None
     return descriptor

@@ -14,6 +14,7 @@ from blockhost import wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.fields import Fields, load_json_document
 from blockhost.files import write_atomic
+from blockhost.i18n import gettext as _
 from blockhost.provisioner import ProvisionerDispatcher, failure, get_provisioner
 from blockhost.subscriptions.decision import (
     Action,
@@ -76,7 +77,7 @@ class Worker:
 
     def _until_settled(self, job: Job, database: VMDatabase, is_stopping: Callable[[], bool]) -> None:
         before: Action | None = None
-        for _ in range(MOST_ACTIONS):
+        for _turn in range(MOST_ACTIONS):
             if is_stopping():
                 return
             situation = self._look(job, database)
@@ -89,13 +90,15 @@ class Worker:
                 self._jobs.postpone(job, reading.doubt, reading.hint)
                 return
             if next_one == before:
-                raise BlockhostError(f"{next_one}: it reported success, and nothing changed")
+                raise BlockhostError(
+                    _("%(next_one)s: it reported success, and nothing changed") % {"next_one": next_one}
+                )
             log.info("subscription %d: %s", job.subscription, next_one)
             self._jobs.begin(job, next_one, is_new_machine=next_one == Action.CREATE)
             self._do(next_one, situation, database)
             job = self._facts_of(job)
             before = next_one
-        raise BlockhostError("it never comes to rest")  # pragma: no cover  a bug in `decide`
+        raise BlockhostError(_("it never comes to rest"))  # pragma: no cover  a bug in `decide`
 
     def _facts_of(self, job: Job) -> Job:
         """What is known by now, with the wakes from the beginning: an event since then must count."""
@@ -122,7 +125,10 @@ class Worker:
         if isinstance(error, BlockhostError):
             message, hint = str(error), error.hint
         else:
-            message, hint = f"internal error: {type(error).__name__}", "See the log of blockhost-monitor."
+            message, hint = (
+                _("internal error: %(kind)s") % {"kind": type(error).__name__},
+                _("See the log of blockhost-monitor."),
+            )
             log.exception("subscription %d", number)
         is_parked = self._jobs.fail(job, message, hint, is_hopeless=isinstance(error, Hopeless))
         outcome = (
@@ -189,7 +195,9 @@ class Worker:
             )
         answer = Fields(load_json_document(printed, source="create"), source="create")
         if answer.take("status", str) != "ok" or answer.take("vm_name", str) != name:
-            raise BlockhostError(f"create: unexpected answer {printed.strip()[:200]!r}")
+            raise BlockhostError(
+                _("create: unexpected answer %(printed)r") % {"printed": printed.strip()[:200]}
+            )
         self._is_in_guest(situation, subscription, database)
 
     def _sync(self, situation: Situation, subscription: Subscription, database: VMDatabase) -> None:

@@ -11,6 +11,7 @@ import ipaddress
 import sqlite3
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.vm_db.pools import PoolExhausted, Range
 
 
@@ -27,7 +28,10 @@ def allocate(database: sqlite3.Connection, pool: Range) -> str:
         while number <= pool.last and not _is_free(database, pool, number):
             number += 1
         if number > pool.last:
-            raise PoolExhausted(f"no IPv{pool.family} address left: {pool} are all in use")
+            raise PoolExhausted(
+                _("no IPv%(family)s address left: %(pool)s are all in use")
+                % {"family": pool.family, "pool": pool}
+            )
         database.execute("UPDATE pools SET next = ? WHERE family = ?", (_key(number + 1), pool.family))
     address = pool.text(number)
     database.execute("INSERT INTO addresses (address, family) VALUES (?, ?)", (address, pool.family))
@@ -42,7 +46,9 @@ def hold(database: sqlite3.Connection, address: str, vm_name: str) -> None:
     """
     row = database.execute("SELECT vm_name FROM addresses WHERE address = ?", (address,)).fetchone()
     if row is not None and row["vm_name"] not in (None, vm_name):
-        raise BlockhostError(f"{address} belongs to the VM {row['vm_name']}")
+        raise BlockhostError(
+            _("%(address)s belongs to the VM %(vm_name)s") % {"address": address, "vm_name": row["vm_name"]}
+        )
     family, key = _parts(address)
     database.execute("DELETE FROM released WHERE family = ? AND number = ?", (family, key))
     database.execute(
@@ -74,7 +80,7 @@ def canonical(address: str) -> str:
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:
-        raise BlockhostError(f"{address!r} is not an address") from None
+        raise BlockhostError(_("%(address)r is not an address") % {"address": address}) from None
 
 
 def _next(database: sqlite3.Connection, pool: Range) -> int:

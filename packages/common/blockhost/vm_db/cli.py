@@ -12,6 +12,8 @@ from pathlib import Path
 from blockhost import command_line, wall_clock
 from blockhost.errors import BlockhostError
 from blockhost.fields import load_json_document
+from blockhost.i18n import gettext as _
+from blockhost.i18n import ngettext
 from blockhost.vm_db import Status, VMDatabase, VmRecord, get_database
 from blockhost.vm_db.exchange import MAX_BYTES, export_database, import_database
 from blockhost.vm_db.record import CHANGEABLE
@@ -31,38 +33,38 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser(PROGRAM, "The database of virtual machines.")
+    parser = command_line.parser(PROGRAM, _("The database of virtual machines."))
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = verbs.add_parser("get-vm", help="everything about one machine, destroyed ones included")
-    one.add_argument("name", help="name of the machine")
+    one = verbs.add_parser("get-vm", help=_("everything about one machine, destroyed ones included"))
+    one.add_argument("name", help=_("name of the machine"))
     command_line.add_format(one, default="json", other="text")
     one.set_defaults(run=_get)
-    listing = verbs.add_parser("list", help="all machines")
-    listing.add_argument("--status", choices=[status.value for status in Status], help="only those")
+    listing = verbs.add_parser("list", help=_("all machines"))
+    listing.add_argument("--status", choices=[status.value for status in Status], help=_("only those"))
     command_line.add_format(listing)
     listing.set_defaults(run=_list)
-    extend = verbs.add_parser("extend-expiry", help="let a machine live longer")
-    extend.add_argument("name", help="name of the machine")
-    extend.add_argument("days", type=_days, help="how many, from its expiry or from now")
+    extend = verbs.add_parser("extend-expiry", help=_("let a machine live longer"))
+    extend.add_argument("name", help=_("name of the machine"))
+    extend.add_argument("days", type=_days, help=_("how many, from its expiry or from now"))
     extend.set_defaults(run=_extend)
     update = verbs.add_parser(
         "update-fields",
-        help="correct fields of a record",
-        description=f"Fields that can be set: {', '.join(CHANGEABLE)}.",
+        help=_("correct fields of a record"),
+        description=_("Fields that can be set: %(names)s.") % {"names": ", ".join(CHANGEABLE)},
     )
-    update.add_argument("name", help="name of the machine")
-    update.add_argument("--fields", required=True, metavar="JSON", help='such as \'{"purpose": "mail"}\'')
+    update.add_argument("name", help=_("name of the machine"))
+    update.add_argument("--fields", required=True, metavar="JSON", help=_('such as \'{"purpose": "mail"}\''))
     update.set_defaults(run=_update)
-    minted = verbs.add_parser("mark-nft-minted", help="note that a machine's credential exists")
-    minted.add_argument("name", help="name of the machine")
-    minted.add_argument("token_id", type=_token, nargs="?", help="its number, if it is not noted yet")
+    minted = verbs.add_parser("mark-nft-minted", help=_("note that a machine's credential exists"))
+    minted.add_argument("name", help=_("name of the machine"))
+    minted.add_argument("token_id", type=_token, nargs="?", help=_("its number, if it is not noted yet"))
     minted.set_defaults(run=_minted)
-    verbs.add_parser("export", help="print everything as JSON").set_defaults(run=_export)
-    importing = verbs.add_parser("import", help="read what `export` printed")
-    importing.add_argument("file", help="`-` is standard input")
-    importing.add_argument("--replace", action="store_true", help="forget the machines that are there")
+    verbs.add_parser("export", help=_("print everything as JSON")).set_defaults(run=_export)
+    importing = verbs.add_parser("import", help=_("read what `export` printed"))
+    importing.add_argument("file", help=_("`-` is standard input"))
+    importing.add_argument("--replace", action="store_true", help=_("forget the machines that are there"))
     importing.set_defaults(run=_import)
-    verbs.add_parser("check", help="look for damage in the file").set_defaults(run=_check)
+    verbs.add_parser("check", help=_("look for damage in the file")).set_defaults(run=_check)
     return parser
 
 
@@ -101,14 +103,16 @@ def _extend(database: VMDatabase, options: argparse.Namespace) -> None:
 def _update(database: VMDatabase, options: argparse.Namespace) -> None:
     fields = load_json_document(options.fields, source="--fields")
     if not isinstance(fields, dict) or not fields:
-        raise BlockhostError("--fields: expected an object with at least one field")
+        raise BlockhostError(_("--fields: expected an object with at least one field"))
     database.update_fields(options.name, fields)
 
 
 def _minted(database: VMDatabase, options: argparse.Namespace) -> None:
     with database.transaction():
         if options.token_id is None and _existing(database, options.name)["nft_token_id"] is None:
-            raise BlockhostError(f"{options.name}: no credential is noted, so its number must be given")
+            raise BlockhostError(
+                _("%(name)s: no credential is noted, so its number must be given") % {"name": options.name}
+            )
         database.mark_nft_minted(options.name, options.token_id)
 
 
@@ -117,35 +121,40 @@ def _export(database: VMDatabase, _options: argparse.Namespace) -> None:
 
 
 def _import(database: VMDatabase, options: argparse.Namespace) -> None:
-    source = "standard input" if options.file == "-" else options.file
+    source = _("standard input") if options.file == "-" else options.file
     data = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
     document = load_json_document(data, source=source, max_bytes=MAX_BYTES)
     count = import_database(database, document, source=source, replace=options.replace)
-    print(f"{count} machines", file=sys.stderr)
+    print(ngettext("%(count)d machine", "%(count)d machines", count) % {"count": count}, file=sys.stderr)
 
 
 def _check(database: VMDatabase, _options: argparse.Namespace) -> None:
     if complaints := database.complaints():
-        raise BlockhostError(complaints[0], hint="Restore it from a backup: blockhost-vmdb import")
+        raise BlockhostError(complaints[0], hint=_("Restore it from a backup: blockhost-vmdb import"))
     print("sound")
 
 
 def _existing(database: VMDatabase, name: str) -> VmRecord:
     record = database.get_vm(name)
     if record is None:
-        raise BlockhostError(f"no VM named {name}", hint="`blockhost-vmdb list` shows them.")
+        raise BlockhostError(
+            _("no VM named %(name)s") % {"name": name}, hint=_("`blockhost-vmdb list` shows them.")
+        )
     return record
 
 
 def _days(text: str) -> int:
-    return _number(text, 1, 36500, "days")
+    return _number(text, 1, 36500, _("days"))
 
 
 def _token(text: str) -> int:
-    return _number(text, 0, 10**15, "the number of a credential")
+    return _number(text, 0, 10**15, _("the number of a credential"))
 
 
 def _number(text: str, least: int, most: int, what: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and least <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"expected {what}, {least} to {most}, got {text[:40]!r}")
+        raise argparse.ArgumentTypeError(
+            _("expected %(what)s, %(least)s to %(most)s, got %(text)r")
+            % {"what": what, "least": least, "most": most, "text": text[:40]}
+        )
     return int(text)

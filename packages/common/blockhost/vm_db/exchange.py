@@ -7,6 +7,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError, FieldError
 from blockhost.fields import Fields
+from blockhost.i18n import gettext as _
 from blockhost.vm_db import addresses
 from blockhost.vm_db.record import Status, VmRecord, as_moment, as_text
 from blockhost.vm_db.store import VMDatabase, insert, set_counter
@@ -43,7 +44,7 @@ def import_database(database: VMDatabase, document: object, *, source: str, repl
     with database.transaction() as connection:
         if database.list_vms() and not replace:
             raise BlockhostError(
-                "the database holds machines already", hint="--replace forgets them; `export` first."
+                _("the database holds machines already"), hint=_("--replace forgets them; `export` first.")
             )
         for table in ("vms", "addresses", "released", "pools", "counters"):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
@@ -72,7 +73,7 @@ def _note(connection: sqlite3.Connection, address: str) -> None:
 
 def _record(fields: Fields, name: str) -> VmRecord:
     if fields.optional("vm_name", str, name) != name:
-        fields.fail("vm_name", f"expected {name}")
+        fields.fail("vm_name", _("expected %(name)s") % {"name": name})
     return {
         "vm_name": name,
         "vmid": fields.take("vmid", int),
@@ -82,7 +83,7 @@ def _record(fields: Fields, name: str) -> VmRecord:
         "owner": fields.optional("owner", str, ""),
         "wallet_address": fields.optional("wallet_address", str, "") or None,
         "purpose": fields.optional("purpose", str, ""),
-        "created_at": _time(fields, "created_at") or fields.fail("created_at", "missing, expected a time"),
+        "created_at": _time(fields, "created_at") or fields.fail("created_at", _("missing, expected a time")),
         "expires_at": _time(fields, "expires_at"),
         "suspended_at": _time(fields, "suspended_at"),
         "destroyed_at": _time(fields, "destroyed_at"),
@@ -109,6 +110,6 @@ def _time(fields: Fields, key: str) -> str | None:
     try:
         moment = as_moment(text)
     except ValueError:
-        fields.fail(key, "expected a time like 2027-01-31T14:05:00+00:00")
+        fields.fail(key, _("expected a time like 2027-01-31T14:05:00+00:00"))
     assert moment is not None
     return as_text(moment)

@@ -10,6 +10,7 @@ from typing import Any
 
 from blockhost.errors import BlockhostError, ConfigError
 from blockhost.fields import Fields
+from blockhost.i18n import gettext as _
 
 
 class PoolExhausted(BlockhostError):
@@ -97,7 +98,11 @@ def _ipv4(fields: Fields, source: str) -> Range:
     lowest, highest = int(network.network_address), int(network.broadcast_address)
     found = Range(4, first, last, frozenset({gateway, lowest, highest} | _reserved(fields, 4)))
     if not lowest <= first <= last <= highest:
-        raise ConfigError(source, "$.ip_pool", f"{found} is not a range in {network}")
+        raise ConfigError(
+            source,
+            "$.ip_pool",
+            _("%(found)s is not a range in %(network)s") % {"found": found, "network": network},
+        )
     return found
 
 
@@ -110,7 +115,7 @@ def _ipv6(fields: Fields, source: str) -> Range:
         reserved.add(first)  # the subnet-router anycast address (RFC 4291, 2.6.1)
     found = Range(6, first, last, frozenset(reserved))
     if found.first > found.last:
-        raise ConfigError(source, "$.ipv6_pool", f"{found} is not a range")
+        raise ConfigError(source, "$.ipv6_pool", _("%(found)s is not a range") % {"found": found})
     return found
 
 

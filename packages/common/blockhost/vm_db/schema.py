@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blockhost.i18n import gettext_noop as N_
 from blockhost.sqlite_file import Schema
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -48,4 +49,4 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-SCHEMA = Schema("VM database", 0x424C4832, MIGRATIONS, first_table="vms")  # "BLH2"
+SCHEMA = Schema(N_("VM database"), 0x424C4832, MIGRATIONS, first_table="vms")  # "BLH2"

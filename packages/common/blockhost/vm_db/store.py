@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from blockhost import wall_clock
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.sqlite_file import SqliteFile
 from blockhost.vm_db import addresses
 from blockhost.vm_db.pools import PoolExhausted, Pools
@@ -99,7 +100,7 @@ class VMDatabase:
         with self.transaction() as database:
             before = _one(database, name)
             if before is not None and before["status"] != Status.DESTROYED:
-                raise BlockhostError(f"a VM named {name} exists already")
+                raise BlockhostError(_("a VM named %(name)s exists already") % {"name": name})
             database.execute("DELETE FROM vms WHERE vm_name = ?", (name,))
             insert(database, record)
         return record
@@ -224,7 +225,7 @@ class VMDatabase:
             PoolExhausted: there is none.
         """
         if self.pools.ipv4 is None:
-            raise PoolExhausted("db.yaml has no ip_pool")
+            raise PoolExhausted(_("db.yaml has no ip_pool"))
         with self.transaction() as database:
             return addresses.allocate(database, self.pools.ipv4)
 
@@ -261,7 +262,9 @@ class VMDatabase:
             while database.execute("SELECT 1 FROM vms WHERE vmid = ?", (following,)).fetchone():
                 following += 1  # somebody registered that one by hand
             if following > last:
-                raise PoolExhausted(f"no VM id left between {first} and {last}")
+                raise PoolExhausted(
+                    _("no VM id left between %(first)s and %(last)s") % {"first": first, "last": last}
+                )
             set_counter(database, "next_vmid", following + 1)
             return following
 
@@ -333,7 +336,10 @@ def insert(database: sqlite3.Connection, record: VmRecord) -> None:
         query = "SELECT vm_name FROM vms WHERE vmid = ? AND status != 'destroyed'"
         other = database.execute(query, (vmid,)).fetchone()
         if other is not None:
-            raise BlockhostError(f"the id {vmid} belongs to the VM {other['vm_name']}")
+            raise BlockhostError(
+                _("the id %(vmid)s belongs to the VM %(vm_name)s")
+                % {"vmid": vmid, "vm_name": other["vm_name"]}
+            )
         for address in (record["ip_address"], record["ipv6_address"]):
             if address is not None:
                 addresses.hold(database, address, name)
@@ -353,17 +359,23 @@ def _free_addresses(database: sqlite3.Connection, record: VmRecord) -> None:
 def _checked_field(key: str, value: object) -> object:
     if key not in CHANGEABLE:
         known = ", ".join(CHANGEABLE)
-        raise BlockhostError(f"the field {key!r} cannot be set", hint=f"These can: {known}")
+        raise BlockhostError(
+            _("the field %(key)r cannot be set") % {"key": key},
+            hint=_("These can: %(known)s") % {"known": known},
+        )
     kinds = CHANGEABLE[key]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise BlockhostError(f"the field {key!r}: expected {names}, got {value!r}")
+        raise BlockhostError(
+            _("the field %(key)r: expected %(names)s, got %(value)r")
+            % {"key": key, "names": names, "value": value}
+        )
     if key == "expires_at" and isinstance(value, str):
         try:
             return as_text(cast(datetime.datetime, as_moment(value)))
         except ValueError:
             raise BlockhostError(
-                f"the field {key!r}: expected a time like 2027-01-31T14:05:00+00:00"
+                _("the field %(key)r: expected a time like 2027-01-31T14:05:00+00:00") % {"key": key}
             ) from None
     return value
 
@@ -382,7 +394,7 @@ def _one(database: sqlite3.Connection, name: str) -> VmRecord | None:
 def _existing(database: sqlite3.Connection, name: str) -> VmRecord:
     record = _one(database, name)
     if record is None:
-        raise BlockhostError(f"no VM named {name}")
+        raise BlockhostError(_("no VM named %(name)s") % {"name": name})
     return record
 
 
