@@ -25,11 +25,18 @@ def machine(appliance_root: list[Path]) -> Iterator[Appliance]:
         yield machine
 
 
-def test_it_stands_before_there_is_a_network(machine: Appliance) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def begun(machine: Appliance) -> tuple[int, int]:
+    """When the firewall stood and when the network began, read before any test restarts either."""
+    stood = int(machine.property(UNIT, "ActiveEnterTimestampMonotonic"))
+    return stood, int(machine.property("systemd-networkd", "InactiveExitTimestampMonotonic"))
+
+
+def test_it_stands_before_there_is_a_network(machine: Appliance, begun: tuple[int, int]) -> None:
     assert machine.is_active(UNIT)
     assert machine.run(["systemctl", "is-enabled", UNIT]).strip() == "enabled"
-    ready = int(machine.property(UNIT, "ActiveEnterTimestampMonotonic"))
-    assert 0 < ready <= int(machine.property("systemd-networkd", "InactiveExitTimestampMonotonic"))
+    stood, network = begun
+    assert 0 < stood <= network
     assert "policy drop" in machine.run(["nft", "list", "chain", "inet", "blockhost", "input"])
     assert not is_open(machine, 8080)
     assert not is_open(machine, 4444)
