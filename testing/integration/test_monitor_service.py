@@ -89,7 +89,7 @@ def test_its_sandbox_lets_the_whole_work_be_done(machine: Appliance) -> None:
 
 def test_everything_it_keeps_is_the_services(machine: Appliance) -> None:
     # SQLite's companions come and go while one looks.
-    look = "find /var/lib/blockhost -ignore_readdir_race -name *.db* -printf".split()
+    look = ["find", "/var/lib/blockhost", "-ignore_readdir_race", "-name", "*.db*", "-printf"]
     files = machine.run([*look, "%u:%g %m %p\\n"]).splitlines()
     assert len(files) >= 3
     assert {line.rpartition(" ")[0] for line in files} == {"blockhost:blockhost 640"}
