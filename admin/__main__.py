@@ -10,6 +10,7 @@ import waitress
 
 from admin.app import create_app
 from blockhost import service_state
+from blockhost.i18n import gettext as _
 
 #: Pages are quick and logins wait for a program, so a few threads do.
 THREADS = 8
@@ -17,8 +18,8 @@ THREADS = 8
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until killed."""
-    parser = argparse.ArgumentParser(prog="blockhost-admin", description="The panel, on loopback only.")
-    parser.add_argument("--port", type=int, default=8443, help="port on 127.0.0.1 (8443)")
+    parser = argparse.ArgumentParser(prog="blockhost-admin", description=_("The panel, on loopback only."))
+    parser.add_argument("--port", type=int, default=8443, help=_("port on 127.0.0.1 (8443)"))
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     server = waitress.create_server(

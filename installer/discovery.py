@@ -16,6 +16,7 @@ from typing import Any
 
 from blockhost import manifest as manifests
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.manifest import EngineManifest, ProvisionerManifest
 from blockhost.plugin_api import PluginKind, WizardModule, as_wizard_module
@@ -125,7 +126,10 @@ def _load(kind: PluginKind, manifest: Manifest) -> Plugin | PluginProblem:
     hint = N_("Install a version of the plugin that keeps the contract, then restart the wizard.")
     if manifest.name in RESERVED_NAMES:
         return PluginProblem(
-            kind, manifest.name, (f"the name {manifest.name!r} belongs to a page of the wizard",), hint
+            kind,
+            manifest.name,
+            (_("the name %(name)r belongs to a page of the wizard") % {"name": manifest.name},),
+            hint,
         )
     try:
         module = importlib.import_module(manifest.wizard_module)
@@ -140,7 +144,10 @@ def _load(kind: PluginKind, manifest: Manifest) -> Plugin | PluginProblem:
         return PluginProblem(
             kind,
             manifest.name,
-            (f"{manifest.wizard_module} cannot be imported: {type(error).__name__}: {error}",),
+            (
+                _("%(wizard_module)s cannot be imported: %(kind)s: %(error)s")
+                % {"wizard_module": manifest.wizard_module, "kind": type(error).__name__, "error": error},
+            ),
             hint,
         )
     if fault := blueprint_fault(kind, manifest, checked.blueprint):
@@ -153,7 +160,10 @@ def blueprint_fault(kind: PluginKind, manifest: Manifest, blueprint: Any) -> str
     expected = f"{kind}_{manifest.name}"
     accepted = {expected, expected.replace("-", "_")}
     return (
-        "" if blueprint.name in accepted else f"blueprint is called {blueprint.name!r}, expected {expected!r}"
+        ""
+        if blueprint.name in accepted
+        else _("blueprint is called %(name)r, expected %(expected)r")
+        % {"name": blueprint.name, "expected": expected}
     )
 
 
@@ -164,7 +174,10 @@ def _collisions(readable: Mapping[str, Manifest]) -> list[PluginProblem]:
         return []
     faults = []
     if engine.name == provisioner.name:
-        faults.append(f"engine and provisioner are both called {engine.name!r}")
+        faults.append(_("engine and provisioner are both called %(name)r") % {"name": engine.name})
     if engine.session_key == provisioner.session_key:
-        faults.append(f"engine and provisioner both keep their answers under {engine.session_key!r}")
+        faults.append(
+            _("engine and provisioner both keep their answers under %(session_key)r")
+            % {"session_key": engine.session_key}
+        )
     return [PluginProblem("provisioner", provisioner.name, tuple(faults))] if faults else []

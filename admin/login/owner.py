@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from blockhost.command import run
 from blockhost.errors import BlockhostError, CommandFailed
+from blockhost.i18n import gettext as _
 from blockhost.manifest import load_engine
 
 CACHE_S = 60.0
@@ -46,7 +47,7 @@ class Owner:
             signer = run(["bw", "who", message, signature], timeout=TIMEOUT_S).strip()
         except CommandFailed as error:
             if error.exit_code is None:
-                raise NotAsked(f"the engine does not answer: {error}") from error
+                raise NotAsked(_("the engine does not answer: %(error)s") % {"error": error}) from error
             return None
         admin = self.address()
         return admin if signer and _normal(signer) == _normal(admin) else None
@@ -63,9 +64,11 @@ class Owner:
             try:
                 address = run(["bw", "who", "admin"], timeout=TIMEOUT_S).strip()
             except CommandFailed as error:
-                raise NotAsked(f"the engine does not tell who the administrator is: {error}") from error
+                raise NotAsked(
+                    _("the engine does not tell who the administrator is: %(error)s") % {"error": error}
+                ) from error
             if not address:
-                raise NotAsked("the engine does not tell who the administrator is")
+                raise NotAsked(_("the engine does not tell who the administrator is"))
             self._known = (self._clock() + CACHE_S, address)
             return address
 

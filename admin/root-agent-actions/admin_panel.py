@@ -8,6 +8,7 @@ from blockhost import nginx_site
 from blockhost.command import run
 from blockhost.config_files import ADMIN, update_config
 from blockhost.errors import RootAgentError
+from blockhost.i18n import gettext as _
 from blockhost.nginx_layout import FinalSite
 from blockhost.root_agent.action import action
 from blockhost.root_agent.values import HostName, PathPrefix
@@ -19,7 +20,7 @@ def admin_path_update(path_prefix: PathPrefix) -> None:
     by calling again."""
     site = nginx_site.current_site()
     if not isinstance(site, FinalSite):
-        raise RootAgentError("the final site is not live yet", hint="Finish the setup first")
+        raise RootAgentError(_("the final site is not live yet"), hint=_("Finish the setup first"))
     if site.path_prefix != path_prefix:
         nginx_site.activate(replace(site, path_prefix=str(path_prefix)))
     update_config(ADMIN, {"path_prefix": str(path_prefix)})

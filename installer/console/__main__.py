@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from installer.console import card
 from installer.console.display import Display
 from installer.console.facts import read_facts
@@ -52,13 +53,13 @@ def _show(tty: str | None, *, plain: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="installer.console", description="Show how to reach this host: address, fingerprint, code."
+        prog="installer.console", description=_("Show how to reach this host: address, fingerprint, code.")
     )
-    parser.add_argument("--tty", metavar="DEVICE", help="show it there, such as /dev/tty1 or /dev/ttyS0")
-    parser.add_argument("--once", action="store_true", help="print it once and stop")
-    parser.add_argument("--plain", action="store_true", help="lines only, as on a serial line")
+    parser.add_argument("--tty", metavar="DEVICE", help=_("show it there, such as /dev/tty1 or /dev/ttyS0"))
+    parser.add_argument("--once", action="store_true", help=_("print it once and stop"))
+    parser.add_argument("--plain", action="store_true", help=_("lines only, as on a serial line"))
     parser.add_argument(
-        "--format", choices=("text", "json", "svg"), default="text", help="json and svg print once"
+        "--format", choices=("text", "json", "svg"), default="text", help=_("json and svg print once")
     )
     return parser
 

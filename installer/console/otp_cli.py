@@ -20,11 +20,11 @@ PROGRAM = "blockhost-otp"
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(
         PROGRAM,
-        "Make a new one-time code for the setup wizard; the code before is void.",
+        _("Make a new one-time code for the setup wizard; the code before is void."),
         package="blockhost-installer",
     )
     command_line.add_format(parser)
-    parser.add_argument("--length", type=int, default=codes.LENGTH, help="symbols (default: %(default)s)")
+    parser.add_argument("--length", type=int, default=codes.LENGTH, help=_("symbols (default: %(default)s)"))
     options = parser.parse_args(argv)
     return command_line.ended(PROGRAM, lambda: _renew(options))
 

@@ -70,7 +70,7 @@ def in_order(
     seen: set[str] = set()
     for step in ordered:
         if step.id in seen:
-            raise ManifestError("plan", step.id, "two steps have this id")
+            raise ManifestError("plan", step.id, _("two steps have this id"))
         seen.add(step.id)
     return ordered
 
@@ -83,7 +83,7 @@ def installed() -> Any:
     """
     found = discovery.discover()
     if found.engine is None or found.provisioner is None:
-        problems = "; ".join(problem.message for problem in found.problems) or "no plugins are installed"
+        problems = "; ".join(problem.message for problem in found.problems) or _("no plugins are installed")
         raise ManifestError("plugins", "", problems)
     return found
 
@@ -169,12 +169,19 @@ def _steps_of(plugin: Any, exported: str, announced: Sequence[str]) -> tuple[Ste
     returned = as_steps(getattr(plugin.module, exported)(), owner=owner)
     ids = [step.id for step in returned]
     if ids != list(announced):
-        raise ManifestError(owner, "", f"returns the steps {ids}, the manifest announces {list(announced)}")
+        raise ManifestError(
+            owner,
+            "",
+            _("returns the steps %(ids)s, the manifest announces %(announced)s")
+            % {"ids": ids, "announced": list(announced)},
+        )
     return returned
 
 
 def _as_change(item: object, step_id: str) -> dict[str, str]:
     if not isinstance(item, Change):
-        raise ManifestError(f"step {step_id}", "plan", f"expected Change, got {type(item).__name__}")
+        raise ManifestError(
+            f"step {step_id}", "plan", _("expected Change, got %(kind)s") % {"kind": type(item).__name__}
+        )
     target = on_appliance(str(item.target))
     return {"kind": str(item.kind), "target": target, "detail": str(item.detail)}

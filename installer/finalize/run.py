@@ -18,6 +18,7 @@ from blockhost.errors import BlockhostError, DamagedFile, WorkerError
 from blockhost.fields import Fields
 from blockhost.files import read_sealed, remove_sealed, write_sealed
 from blockhost.i18n import gettext as _
+from blockhost.i18n import gettext_noop as N_
 from blockhost.os_errors import explained
 from blockhost.paths import setup_dir, state_dir
 from blockhost.pipeline.context import StepContext
@@ -58,11 +59,11 @@ LEGAL: Mapping[Command, frozenset[RunStatus]] = {
 }
 
 _REFUSALS: Mapping[RunStatus, tuple[str, str]] = {
-    RunStatus.RUNNING: ("running", "the setup is running"),
-    RunStatus.COMPLETED: ("completed", "the setup is complete"),
-    RunStatus.PENDING: ("not-started", "the setup has not been started"),
-    RunStatus.FAILED: ("not-completed", "the setup has failed and is not complete"),
-    RunStatus.INTERRUPTED: ("not-completed", "the setup is not complete"),
+    RunStatus.RUNNING: ("running", N_("the setup is running")),
+    RunStatus.COMPLETED: ("completed", N_("the setup is complete")),
+    RunStatus.PENDING: ("not-started", N_("the setup has not been started")),
+    RunStatus.FAILED: ("not-completed", N_("the setup has failed and is not complete")),
+    RunStatus.INTERRUPTED: ("not-completed", N_("the setup is not complete")),
 }
 
 
@@ -175,8 +176,10 @@ def load_header() -> Header | None:
     except FileNotFoundError:
         return None
     except DamagedFile as damage:
-        remedy = "Run `blockhost-setup reset`; finished work is found again by the steps' checks"
-        raise DamagedFile(header_file(), "neither of its generations can be read", remedy=remedy) from damage
+        remedy = _("Run `blockhost-setup reset`; finished work is found again by the steps' checks")
+        raise DamagedFile(
+            header_file(), _("neither of its generations can be read"), remedy=remedy
+        ) from damage
     source = document.source
     return Header(
         run_id=document.take("run_id", str),
@@ -317,5 +320,5 @@ def spent(record: Record, info: StepInfo) -> bool:
     return info.irreversible and (record.status is Status.COMPLETED or record.intent is not None)
 
 
-def _elsewhere(_: StepContext) -> NoReturn:
+def _elsewhere(_context: StepContext) -> NoReturn:
     raise AssertionError("a step's code runs in its own process")

@@ -21,6 +21,7 @@ from blockhost.errors import BlockhostError, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, remove_leftovers
 from blockhost.framing import FrameServer, Peer, receive_frame, send_frame
+from blockhost.i18n import gettext as _
 from blockhost.paths import setup_dir, setup_run_dir
 from installer.finalize.commands import Commands
 from installer.finalize.events import EventLog
@@ -66,7 +67,7 @@ class Worker:
     def _serve(self, connection: socket.socket, peer: Peer) -> None:
         if peer.uid not in self._allowed:
             log.warning("refused uid %d", peer.uid)
-            send_frame(connection, _refusal("you may not talk to the setup worker", "forbidden"))
+            send_frame(connection, _refusal(_("you may not talk to the setup worker"), "forbidden"))
             return
         while True:
             request = receive_frame(connection, max_bytes=MAX_FRAME, deadline_s=REQUEST_DEADLINE_S)

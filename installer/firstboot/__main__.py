@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from blockhost import paths
 from blockhost.errors import BlockhostError, RecordNotKept
 from blockhost.files import make_dir
+from blockhost.i18n import gettext as _
 from blockhost.pipeline import Event, Runner
 from blockhost.pipeline.child import ChildLauncher
 from blockhost.pipeline.runner import EventType
@@ -27,9 +28,9 @@ log = logging.getLogger("firstboot")
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="installer.firstboot", description="Prepare this host for its wizard."
+        prog="installer.firstboot", description=_("Prepare this host for its wizard.")
     )
-    parser.add_argument("--list", action="store_true", help="print the steps in order and stop")
+    parser.add_argument("--list", action="store_true", help=_("print the steps in order and stop"))
     if parser.parse_args(argv).list:
         for step in plan.steps():
             print(f"{step.id}\t{step.label}")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from installer.network import address, bridge
 
 
@@ -23,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             bridge.recover()
             address.recover()
         elif verb == "confirm":
-            print("kept" if address.confirm() else "nothing to confirm")
+            print(_("kept") if address.confirm() else _("nothing to confirm"))
         else:
-            print("taken back" if address.revert() else "nothing to take back")
+            print(_("taken back") if address.revert() else _("nothing to take back"))
     except BlockhostError as error:
         print(f"installer.network: {error}", file=sys.stderr)
         if error.hint:

@@ -18,6 +18,7 @@ from blockhost import boot_clock, paths
 from blockhost.errors import CommandFailed, DamagedFile, FieldError
 from blockhost.fields import Fields
 from blockhost.files import make_dir, read_json, remove, write_atomic, write_json
+from blockhost.i18n import gettext as _
 from installer.network import persist, state
 from installer.network.state import InterfaceState
 
@@ -89,7 +90,9 @@ def read() -> Note | None:
             deadline=document.get("deadline"),
         )
     except (FieldError, TypeError, ValueError) as error:
-        raise DamagedFile(path, str(error), remedy=f"Remove {path} and restart the machine") from error
+        raise DamagedFile(
+            path, str(error), remedy=_("Remove %(path)s and restart the machine") % {"path": path}
+        ) from error
 
 
 def clear() -> None:

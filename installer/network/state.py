@@ -14,6 +14,7 @@ from typing import Any
 
 from blockhost import command
 from blockhost.errors import CommandFailed, StepFailed
+from blockhost.i18n import gettext as _
 
 FOREVER = 4294967295
 #: How long the kernel may need to prove an IPv6 address unique (RFC 4862: 1 s, plus jitter).
@@ -216,7 +217,10 @@ def wait_until_usable(device: str) -> None:
     deadline = time.monotonic() + DAD_DEADLINE_S
     while query("-6", "addr", "show", "dev", device, "tentative"):
         if time.monotonic() > deadline:
-            raise StepFailed(f"an IPv6 address on {device} stays tentative", hint="Is the cable plugged in?")
+            raise StepFailed(
+                _("an IPv6 address on %(device)s stays tentative") % {"device": device},
+                hint=_("Is the cable plugged in?"),
+            )
         time.sleep(POLL_S)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from blockhost.errors import BlockhostError, ManifestError
+from blockhost.i18n import gettext as _
 from blockhost.pipeline.context import StepContext
 from blockhost.pipeline.step import Change, Step
 from blockhost.plugin_api import as_steps, export
@@ -48,7 +49,7 @@ def _described(step: Step, config: Mapping[str, Any]) -> dict[str, Any]:
         problem = str(error)
     except Exception as error:
         # Its text may hold anything; the kind of the fault is what helps.
-        problem = f"internal error ({type(error).__name__})"
+        problem = _("internal error (%(kind)s)") % {"kind": type(error).__name__}
     return {
         "id": step.id,
         "label": str(step.label),
@@ -62,5 +63,7 @@ def _described(step: Step, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_json(change: object, step_id: str) -> dict[str, str]:
     if not isinstance(change, Change):
-        raise ManifestError(f"step {step_id}", "plan", f"expected Change, got {type(change).__name__}")
+        raise ManifestError(
+            f"step {step_id}", "plan", _("expected Change, got %(kind)s") % {"kind": type(change).__name__}
+        )
     return {"kind": str(change.kind), "target": str(change.target), "detail": str(change.detail)}

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID
 
 from blockhost.errors import DamagedFile
+from blockhost.i18n import gettext as _
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,11 @@ def load(cert_file: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(cert_file.read_bytes())
     except ValueError as error:
-        raise DamagedFile(cert_file, f"not a certificate ({error})", remedy=f"Remove {cert_file}") from error
+        raise DamagedFile(
+            cert_file,
+            _("not a certificate (%(error)s)") % {"error": error},
+            remedy=_("Remove %(cert_file)s") % {"cert_file": cert_file},
+        ) from error
 
 
 def names_of(certificate: x509.Certificate) -> set[str]:

@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from blockhost import paths
 from blockhost.errors import DamagedFile, StepFailed
 from blockhost.files import make_dir, write_atomic
+from blockhost.i18n import gettext as _
 from installer.tls.certificate import Certificate, fingerprint, general_names, load, names_of, validity
 from installer.tls.names import host_name
 
@@ -51,7 +52,7 @@ def ensure_certificate(names: Sequence[str]) -> Certificate:
     """
     wanted = [name for name in dict.fromkeys(names) if name]
     if not wanted:
-        raise StepFailed("a certificate needs at least one name or address")
+        raise StepFailed(_("a certificate needs at least one name or address"))
     cert_file, key_file = tls_dir() / "server.crt", tls_dir() / "server.key"
     make_dir(tls_dir(), mode=0o755)
     ca_key = _ensure_key(tls_dir() / "ca.key")
@@ -128,9 +129,13 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
-        raise DamagedFile(path, "not a private key", remedy=f"Remove {path}") from error
+        raise DamagedFile(
+            path, _("not a private key"), remedy=_("Remove %(path)s") % {"path": path}
+        ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise DamagedFile(path, "not a key of an elliptic curve", remedy=f"Remove {path}")
+        raise DamagedFile(
+            path, _("not a key of an elliptic curve"), remedy=_("Remove %(path)s") % {"path": path}
+        )
     return key
 
 

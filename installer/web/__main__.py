@@ -13,6 +13,7 @@ import waitress
 from flask import Flask
 
 from blockhost import paths
+from blockhost.i18n import gettext as _
 from installer.discovery import Plugins
 from installer.web.base import base_app
 from installer.web.client import WorkerClient
@@ -27,7 +28,7 @@ WARM_AFTER_S = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="installer.web", description="Serve the setup wizard.")
+    parser = argparse.ArgumentParser(prog="installer.web", description=_("Serve the setup wizard."))
     parser.add_argument("--socket", type=Path, default=paths.wizard_run_dir() / "wizard.sock")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

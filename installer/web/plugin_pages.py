@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from flask import Blueprint, Flask, abort, render_template
 
+from blockhost.i18n import gettext as _
 from installer.discovery import Plugin, PluginProblem, Plugins
 from installer.web import wizard
 
@@ -50,14 +51,19 @@ def _trial(plugin: Plugin) -> tuple[str, ...]:
         trial.register_blueprint(plugin.module.blueprint)
     except Exception as error:
         log.exception("the blueprint of %s cannot be registered", plugin.name)
-        return (f"its blueprint cannot be registered: {type(error).__name__}: {error}",)
+        return (
+            _("its blueprint cannot be registered: %(kind)s: %(error)s")
+            % {"kind": type(error).__name__, "error": error},
+        )
     url = f"/wizard/{plugin.name}"
     served: set[str] = set()
     for rule in trial.url_map.iter_rules():
         if rule.rule.rstrip("/") == url:
             served |= rule.methods or set()
     return tuple(
-        f"its blueprint does not serve {method} {url}" for method in ("GET", "POST") if method not in served
+        _("its blueprint does not serve %(method)s %(url)s") % {"method": method, "url": url}
+        for method in ("GET", "POST")
+        if method not in served
     )
 
 

@@ -54,7 +54,7 @@ def describe(context: StepContext) -> list[Change]:
     files = [ADMIN_SIGNATURE.path, ADMIN_COMMANDS.path, runs.backup_file()]
     return [
         *(Change("file", str(file)) for file in files),
-        *(Change("unit", service, "enable and start") for service in SERVICES),
+        *(Change("unit", service, _("enable and start")) for service in SERVICES),
     ]
 
 

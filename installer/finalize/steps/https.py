@@ -78,7 +78,13 @@ def describe(context: StepContext) -> list[Change]:
     hostname, _zone = choose_hostname(context)
     changes = [Change("file", str(HTTPS.path), hostname)]
     if is_public(hostname):
-        changes.append(Change("host", "acme-v02.api.letsencrypt.org", f"a certificate for {hostname}"))
+        changes.append(
+            Change(
+                "host",
+                "acme-v02.api.letsencrypt.org",
+                _("a certificate for %(hostname)s") % {"hostname": hostname},
+            )
+        )
     return changes
 
 

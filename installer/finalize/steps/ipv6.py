@@ -59,9 +59,13 @@ def describe(context: StepContext) -> list[Change]:
         Change("file", "/etc/sysctl.d/60-blockhost-ipv6.conf", FORWARDING),
     ]
     if mode == "broker":
-        registry = answer.get("broker_registry") or "the engine's registry"
+        registry = answer.get("broker_registry") or _("the engine's registry")
         return [
-            Change("host", str(registry), f"lease a /{answer.get('allocation_size', 64)}"),
+            Change(
+                "host",
+                str(registry),
+                _("lease a /%(allocation_size)s") % {"allocation_size": answer.get("allocation_size", 64)},
+            ),
             Change("file", str(BROKER_ALLOCATION.path)),
             *changes,
         ]

@@ -38,8 +38,8 @@ def is_served(context: StepContext) -> bool:
 
 def describe(context: StepContext) -> list[Change]:
     return [
-        Change("file", str(site_dir() / "current"), "signup page at /, administration at /admin/"),
-        Change("unit", "nginx.service", "reload"),
+        Change("file", str(site_dir() / "current"), _("signup page at /, administration at /admin/")),
+        Change("unit", "nginx.service", _("reload")),
     ]
 
 

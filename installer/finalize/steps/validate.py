@@ -19,13 +19,13 @@ def run(context: StepContext) -> None:
         first = failed[0]
         raise StepFailed(
             _("%(count)d checks failed: %(names)s") % {"count": len(failed), "names": names},
-            hint=first.check.fix or first.finding.evidence,
+            hint=_(first.check.fix) if first.check.fix else first.finding.evidence,
         )
     context.result({"checks": len(report.results)})
 
 
 def describe(context: StepContext) -> list[Change]:
-    return [Change("file", str(output_file()), "what every check found")]
+    return [Change("file", str(output_file()), _("what every check found"))]
 
 
 STEP = Step("validate", N_("Check everything"), apply=run, plan=describe, expect_s=(1, 30), timeout_s=900)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blockhost.errors import BlockhostError
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 from installer.network import bridge
@@ -28,7 +29,9 @@ def describe(_context: StepContext) -> list[Change]:
         plan = bridge.choose_plan()
     except BlockhostError:
         return []
-    return [Change("address", plan.bridge, f"takes MAC, addresses and routes of {plan.nic}")]
+    return [
+        Change("address", plan.bridge, _("takes MAC, addresses and routes of %(nic)s") % {"nic": plan.nic})
+    ]
 
 
 STEP = Step(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.pipeline import Change, Step, StepContext
 from installer.network.state import default_routes
@@ -24,7 +25,7 @@ def run(context: StepContext) -> None:
             context.log(f"no route after {WAIT_S:.0f} s; going on with link-local addresses")
             context.result({"route": False})
             return
-        context.progress(waited / WAIT_S, "waiting for an address")
+        context.progress(waited / WAIT_S, _("waiting for an address"))
         time.sleep(POLL_S)
     context.result({"route": True})
 

@@ -13,7 +13,7 @@ from blockhost.i18n import gettext_noop as N_
 def checks() -> Iterator[Check]:
     yield Check(
         "CLOCK-RELY-01",
-        "the clock can be relied on",
+        _("the clock can be relied on"),
         _is_relied_on,
         Severity.WARNING,
         fix=N_("timedatectl tells about the clock; once it is right: blockhost-clock trust"),

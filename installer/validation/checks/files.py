@@ -10,6 +10,7 @@ from blockhost import config_files
 from blockhost.checks import Check, CheckContext, Finding
 from blockhost.config_files import ConfigFile
 from blockhost.errors import ManifestError
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.manifest import EngineManifest, ProvisionerManifest, load_engine, load_provisioner
 from installer.answers import is_placeholder, secret_names
@@ -24,24 +25,24 @@ def checks() -> Iterator[Check]:
     for number, row in enumerate(REQUIRED, 1):
         yield Check(
             f"FILE-NEED-{number:02}",
-            f"{row.name} can be read",
-            lambda _, row=row: _readable(row),  # type: ignore[misc]
+            _("%(name)s can be read") % {"name": row.name},
+            lambda _context, row=row: _readable(row),  # type: ignore[misc]
             fix=N_("Run the setup step again that writes it"),
         )
     yield Check(
         "FILE-MODE-01",
-        "configuration files have their modes and owners",
+        _("configuration files have their modes and owners"),
         _modes,
         fix=N_("blockhost-setup validate names the files; chown and chmod them as told"),
     )
-    yield Check("FILE-SECRET-01", "the setup keeps no secret", _no_secrets, fix=N_("Run the setup again"))
+    yield Check("FILE-SECRET-01", _("the setup keeps no secret"), _no_secrets, fix=N_("Run the setup again"))
 
 
 def _readable(row: ConfigFile) -> Finding:
     try:
         config_files.read_config(row)
     except FileNotFoundError:
-        return Finding(ok=False, evidence=f"{row.path} is missing")
+        return Finding(ok=False, evidence=_("%(path)s is missing") % {"path": row.path})
     return Finding(ok=True)
 
 
@@ -56,7 +57,7 @@ def _modes(context: CheckContext) -> Finding:
 
 def _no_secrets(context: CheckContext) -> Finding:
     if names := Vault().names():
-        return Finding(ok=False, evidence=f"the vault holds {', '.join(names)}")
+        return Finding(ok=False, evidence=_("the vault holds %(names)s") % {"names": ", ".join(names)})
     header = run.load_header()
     left = [
         ".".join(filter(None, (key, name)))
@@ -64,7 +65,13 @@ def _no_secrets(context: CheckContext) -> Finding:
         for name in names
         if header and (value := _answer(header.answers, key).get(name)) and not is_placeholder(value)
     ]
-    return Finding(ok=not left, evidence=f"{run.header_file()} holds {', '.join(left)}" if left else "")
+    return Finding(
+        ok=not left,
+        evidence=_("%(header_file)s holds %(names)s")
+        % {"header_file": run.header_file(), "names": ", ".join(left)}
+        if left
+        else "",
+    )
 
 
 def _answer(answers: Mapping[str, Any], key: str) -> Mapping[str, Any]:

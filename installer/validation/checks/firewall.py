@@ -18,8 +18,13 @@ FIX = N_("systemctl enable blockhost-firewall; systemctl restart blockhost-firew
 
 
 def checks() -> Iterator[Check]:
-    yield Check("FW-UP-01", f"{UNIT} runs, and starts at boot", lambda _context: is_up(UNIT), fix=FIX)
-    yield Check("FW-DROP-02", "what is not listed cannot reach this host", _drops, fix=FIX)
+    yield Check(
+        "FW-UP-01",
+        _("%(unit)s runs, and starts at boot") % {"unit": UNIT},
+        lambda _context: is_up(UNIT),
+        fix=FIX,
+    )
+    yield Check("FW-DROP-02", _("what is not listed cannot reach this host"), _drops, fix=FIX)
 
 
 def _drops(context: CheckContext) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from blockhost import command
 from blockhost.checks import Check, CheckContext, Finding, Severity
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.paths import at
 from installer.finalize.steps.ipv6 import FORWARDING
@@ -15,27 +16,27 @@ from installer.finalize.steps.ipv6 import FORWARDING
 def checks() -> Iterator[Check]:
     yield Check(
         "NET-ADDR-01",
-        "an interface has an address",
+        _("an interface has an address"),
         _address,
         fix=N_("Look at `ip address`; the console's network form sets one"),
     )
     yield Check(
         "NET-ROUTE-02",
-        "there is a default route",
+        _("there is a default route"),
         _route,
         Severity.WARNING,
         fix=N_("Without a gateway only this network reaches the host"),
     )
     yield Check(
         "NET-DNS-03",
-        "a resolver is configured",
+        _("a resolver is configured"),
         _resolver,
         Severity.WARNING,
         fix=N_("Name a DNS server on the network page"),
     )
     yield Check(
         "NET-FWD-04",
-        "IPv6 is forwarded where VMs have it",
+        _("IPv6 is forwarded where VMs have it"),
         _forwarding,
         fix=N_("sysctl --load /etc/sysctl.d/60-blockhost-ipv6.conf"),
     )
@@ -49,7 +50,7 @@ def _address(context: CheckContext) -> Finding:
         for address in link.get("addr_info", ())
         if address.get("scope") == "global"
     ]
-    return Finding(ok=bool(found), evidence=", ".join(found[:4]) or "none")
+    return Finding(ok=bool(found), evidence=", ".join(found[:4]) or _("none"))
 
 
 def _route(context: CheckContext) -> Finding:
@@ -63,12 +64,12 @@ def _resolver(context: CheckContext) -> Finding:
     except FileNotFoundError:
         lines = []
     servers = [line.split()[1] for line in lines if line.startswith("nameserver ") and len(line.split()) > 1]
-    return Finding(ok=bool(servers), evidence=", ".join(servers) or "none")
+    return Finding(ok=bool(servers), evidence=", ".join(servers) or _("none"))
 
 
 def _forwarding(context: CheckContext) -> Finding:
     mode = (context.config.get("ipv6") or {}).get("mode", "none")
     if mode == "none":
-        return Finding(ok=True, evidence="VMs have no IPv6")
+        return Finding(ok=True, evidence=_("VMs have no IPv6"))
     value = command.probe(["sysctl", "--values", FORWARDING]).stdout.strip()
     return Finding(ok=value == "1", evidence=f"{FORWARDING} = {value or '?'}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from blockhost import command
 from blockhost.checks import Check, Finding
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from installer.finalize.steps.complete import SERVICES
 
@@ -14,8 +15,8 @@ def checks() -> Iterator[Check]:
     for number, service in enumerate(SERVICES, 1):
         yield Check(
             f"SVC-UP-{number:02}",
-            f"{service} runs, and starts at boot",
-            lambda _, service=service: is_up(service),  # type: ignore[misc]
+            _("%(service)s runs, and starts at boot") % {"service": service},
+            lambda _context, service=service: is_up(service),  # type: ignore[misc]
             fix=N_("journalctl -u tells why it does not: see the unit's name above"),
         )
 

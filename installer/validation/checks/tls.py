@@ -13,6 +13,7 @@ from cryptography import x509
 from blockhost import nginx_site
 from blockhost.checks import Check, CheckContext, Finding, Severity
 from blockhost.config_files import HTTPS, read_config
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 
 #: A renewal that fails must be seen while there is time to act.
@@ -22,25 +23,25 @@ SHORTEST_VALIDITY = timedelta(days=14)
 def checks() -> Iterator[Check]:
     yield Check(
         "TLS-SERVED-01",
-        "nginx serves the certificate of https.json",
+        _("nginx serves the certificate of https.json"),
         _served,
         fix=N_("nginx -t, then systemctl reload nginx"),
     )
     yield Check(
         "TLS-VALID-02",
-        "the certificate is valid for two more weeks",
+        _("the certificate is valid for two more weeks"),
         _valid,
         fix=N_("Renew it: certbot renew, or the setup step https for a local one"),
     )
     yield Check(
         "TLS-PUBLIC-03",
-        "the certificate is from where it was asked for",
+        _("the certificate is from where it was asked for"),
         _no_fallback,
         Severity.WARNING,
         fix=N_("Does the name point here, and does TCP port 80 reach this host from outside?"),
     )
-    yield Check("WEB-SIGNUP-04", "the signup page is served", _signup, fix=N_("journalctl -u nginx"))
-    yield Check("WEB-REDIRECT-05", "port 80 redirects to TLS", _redirect, fix=N_("journalctl -u nginx"))
+    yield Check("WEB-SIGNUP-04", _("the signup page is served"), _signup, fix=N_("journalctl -u nginx"))
+    yield Check("WEB-REDIRECT-05", _("port 80 redirects to TLS"), _redirect, fix=N_("journalctl -u nginx"))
 
 
 def _served(context: CheckContext) -> Finding:
@@ -58,7 +59,10 @@ def _valid(context: CheckContext) -> Finding:
     certificate = x509.load_pem_x509_certificate(Path(read_config(HTTPS)["cert_file"]).read_bytes())
     # Debian 12's library only has the naive spelling, Debian 13's warns of it; both mean UTC.
     end = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after.replace(tzinfo=UTC)
-    return Finding(ok=end - datetime.now(UTC) >= SHORTEST_VALIDITY, evidence=f"until {end:%Y-%m-%d}")
+    return Finding(
+        ok=end - datetime.now(UTC) >= SHORTEST_VALIDITY,
+        evidence=_("until %(day)s") % {"day": f"{end:%Y-%m-%d}"},
+    )
 
 
 def _no_fallback(context: CheckContext) -> Finding:

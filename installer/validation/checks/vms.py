@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterator
 
 from blockhost.checks import Check, CheckContext, Finding
+from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
+from blockhost.i18n import ngettext
 from blockhost.provisioner import get_provisioner
 
 
 def checks() -> Iterator[Check]:
     yield Check(
         "VM-LIST-01",
-        "the provisioner lists its virtual machines",
+        _("the provisioner lists its virtual machines"),
         _list,
         fix=N_("Run the provisioner's list command by hand; it says what it lacks"),
     )
@@ -22,6 +24,10 @@ def checks() -> Iterator[Check]:
 def _list(context: CheckContext) -> Finding:
     done = get_provisioner().run("list", ["--format", "json"], timeout=120)
     if done.code != 0:
-        return Finding(ok=False, evidence=done.stderr.strip()[-200:] or f"exit code {done.code}")
+        return Finding(
+            ok=False, evidence=done.stderr.strip()[-200:] or _("exit code %(code)s") % {"code": done.code}
+        )
     machines = json.loads(done.stdout)
-    return Finding(ok=isinstance(machines, list), evidence=f"{len(machines)} virtual machines")
+    count = len(machines)
+    evidence = ngettext("%(count)d virtual machine", "%(count)d virtual machines", count) % {"count": count}
+    return Finding(ok=isinstance(machines, list), evidence=evidence)

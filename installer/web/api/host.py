@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, jsonify
 
 from blockhost.errors import WorkerError
+from blockhost.i18n import gettext as _
 from installer.web import facts, trial, wizard
 from installer.web.api import body
 
@@ -49,7 +50,9 @@ def dhcp() -> Response:
     known = {item["name"] for item in facts.interfaces()}
     if interface not in known:
         abort(
-            400, f"body: interface: expected one of {', '.join(sorted(known)) or 'none'}, got {interface!r}"
+            400,
+            _("body: interface: expected one of %(names)s, got %(interface)r")
+            % {"names": ", ".join(sorted(known)) or _("none"), "interface": interface},
         )
     try:
         result = wizard.current().worker.action("network-dhcp", {"interface": interface}, {})

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, jsonify, session, url_for
 
 from blockhost.errors import AnswerError
 from blockhost.fields import Fields
+from blockhost.i18n import gettext as _
 from installer.discovery import Plugin
 from installer.web import login, wizard
 from installer.web.api import body
@@ -53,7 +54,7 @@ def _read(fields: Fields) -> dict[str, Any]:
 
     plugins = wizard.current().plugins
     if plugins.engine is None or plugins.provisioner is None or plugins.engine_manifest is None:
-        abort(503, "a plugin is broken")
+        abort(503, _("a plugin is broken"))
     values: dict[str, Any] = {}
     problems: list[str] = []
     readers: dict[str, Callable[[Mapping[str, object]], Answer]] = {

@@ -30,8 +30,16 @@ def ledger_is_sound(_context: CheckContext) -> Finding:
         return Finding(False, str(error))
     mode = stat.S_IMODE(ledger.path().stat().st_mode)
     if mode != MODE:
-        return Finding(False, f"{ledger.path()}: mode {mode:04o}, expected {MODE:04o}")
-    return Finding(not complaints, "; ".join(complaints) or f"{ledger.path()}: schema {version}")
+        return Finding(
+            False,
+            _("%(path)s: mode %(mode)04o, expected %(expected)04o")
+            % {"path": ledger.path(), "mode": mode, "expected": MODE},
+        )
+    return Finding(
+        not complaints,
+        "; ".join(complaints)
+        or _("%(path)s: schema %(version)s") % {"path": ledger.path(), "version": version},
+    )
 
 
 def administrator_is_known(context: CheckContext) -> Finding:
@@ -82,7 +90,7 @@ CHECKS = (
         "LOCAL-LEDGER-01",
         N_("The ledger can be read and is sound"),
         ledger_is_sound,
-        fix="systemctl stop blockhost-admin; restore /var/lib/blockhost/ledger.db from a backup",
+        fix=N_("systemctl stop blockhost-admin; restore /var/lib/blockhost/ledger.db from a backup"),
     ),
     Check(
         "LOCAL-ADMIN-02",

@@ -12,6 +12,7 @@ from blockhost.config_files import HTTPS
 from blockhost.engine_local import STEP_ID, sealing
 from blockhost.engine_local.ledger import Ledger, credentials, events, keys, open_ledger, subscriptions
 from blockhost.errors import BlockhostError, ConfigError
+from blockhost.i18n import gettext as _
 from blockhost.subscriptions import Event, Machine, Subscription, UserData
 
 TEMPLATE = "nft-auth.yaml"
@@ -85,7 +86,7 @@ class LedgerSource:
         with open_ledger() as book, book.transaction():
             # Whoever it was given to meanwhile must not find what was meant for the owner before.
             if credentials.get(book, token).owner != subscription.owner:
-                raise BlockhostError("the subscription changed hands while it was worked on")
+                raise BlockhostError(_("the subscription changed hands while it was worked on"))
             credentials.put_user_encrypted(book, token, text)
 
 
@@ -102,7 +103,9 @@ def _key_of(fingerprint: str) -> str:
     with open_ledger() as book:
         key = keys.public_key_of(book, fingerprint)
     if key is None:
-        raise BlockhostError(f"the public key of {fingerprint} is not in the ledger")
+        raise BlockhostError(
+            _("the public key of %(fingerprint)s is not in the ledger") % {"fingerprint": fingerprint}
+        )
     return key
 
 

@@ -36,10 +36,10 @@ def read_book() -> Book:
     except FileNotFoundError:
         return {}
     if not isinstance(book, dict):
-        raise ConfigError(str(ADDRESSBOOK.path), "$", "expected object")
+        raise ConfigError(str(ADDRESSBOOK.path), "$", _("expected object"))
     for name, entry in book.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("address"), str):
-            raise ConfigError(str(ADDRESSBOOK.path), f"$.{name}", "expected an object with an address")
+            raise ConfigError(str(ADDRESSBOOK.path), f"$.{name}", _("expected an object with an address"))
     return book
 
 

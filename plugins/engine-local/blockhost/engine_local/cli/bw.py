@@ -39,7 +39,7 @@ def administrator() -> str:
         raise ConfigError(
             str(BLOCKHOST.path),
             "$.admin.credential_nft_id",
-            "missing: there is no administrator yet",
+            _("missing: there is no administrator yet"),
             hint=_("Has the setup been completed?"),
         )
     with open_ledger() as book:

@@ -124,7 +124,7 @@ def _object(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(str(file), "$", "expected object")
+        raise ConfigError(str(file), "$", _("expected object"))
     return document
 
 
