@@ -130,7 +130,7 @@ def test_applying_twice_is_fine_and_the_last_counts(bridge: Bridge) -> None:
 
 @pytest.mark.parametrize("direction", ["kbps_in", "kbps_out"])
 def test_limit_drops_what_exceeds_it(bridge: Bridge, direction: str) -> None:
-    port = Port(PORT.mac, PORT.ipv4, PORT.ipv6, **{direction: 800})  # type: ignore[arg-type]
+    port = Port(PORT.mac, PORT.ipv4, PORT.ipv6, **{direction: 80})  # type: ignore[arg-type]
     bridge.apply(port_filter.rules(port))
     flood = ["ping", "-q", "-f", "-c400", "-s1000", "-W1", GATEWAY]
     said = subprocess.run(
