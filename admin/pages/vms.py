@@ -128,7 +128,7 @@ def page(*, problem: str = "", about: str = "", code: int = 200) -> Reply:
 def moment(text: object) -> str:
     """A record's time for people; what is none is shown as it is."""
     try:
-        return f"{datetime.datetime.fromisoformat(str(text)).astimezone(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+        return wall_clock.as_text(datetime.datetime.fromisoformat(str(text)))
     except ValueError:
         return str(text)
 

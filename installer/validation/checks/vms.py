@@ -9,7 +9,7 @@ from blockhost.checks import Check, CheckContext, Finding
 from blockhost.i18n import gettext as _
 from blockhost.i18n import gettext_noop as N_
 from blockhost.i18n import ngettext
-from blockhost.provisioner import get_provisioner
+from blockhost.provisioner import failure, get_provisioner
 
 
 def checks() -> Iterator[Check]:
@@ -24,9 +24,7 @@ def checks() -> Iterator[Check]:
 def _list(context: CheckContext) -> Finding:
     done = get_provisioner().run("list", ["--format", "json"], timeout=120)
     if done.code != 0:
-        return Finding(
-            ok=False, evidence=done.stderr.strip()[-200:] or _("exit code %(code)s") % {"code": done.code}
-        )
+        return Finding(ok=False, evidence=str(failure("list", done)))
     machines = json.loads(done.stdout)
     count = len(machines)
     evidence = ngettext("%(count)d virtual machine", "%(count)d virtual machines", count) % {"count": count}

@@ -100,11 +100,9 @@ def _doing(job: Job) -> str:
 
 
 def _time(moment: int | None) -> str:
-    return (
-        "–"
-        if moment is None
-        else f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%Y-%m-%d %H:%M} UTC"
-    )
+    if moment is None:
+        return "–"
+    return wall_clock.as_text(datetime.datetime.fromtimestamp(moment, datetime.UTC))
 
 
 def _number(text: str) -> int:

@@ -7,9 +7,8 @@ event came while it was worked on.
 
 from __future__ import annotations
 
-import datetime
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -51,8 +50,6 @@ LONGEST_WAIT_S = 900
 #: After so many failures in a row (about an hour) a job waits for the operator.
 MOST_ATTEMPTS = 12
 
-Clock = Callable[[], datetime.datetime]
-
 
 class JobStatus(StrEnum):
     """`due`: to be worked on at `due_at`. `settled`: as it should be, looked at again at `due_at`.
@@ -93,7 +90,7 @@ class JobStore:
     """The book, shared by the monitor's threads and by the operator's command."""
 
     def __init__(
-        self, path: Path | None = None, *, clock: Clock = wall_clock.utc_now, create: bool = True
+        self, path: Path | None = None, *, clock: wall_clock.Clock = wall_clock.utc_now, create: bool = True
     ) -> None:
         self._file = SqliteFile(path or default_path(), SCHEMA, create=create)
         self._clock = clock

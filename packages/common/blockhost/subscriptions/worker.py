@@ -26,7 +26,7 @@ from blockhost.subscriptions.decision import (
     seconds,
     vm_name,
 )
-from blockhost.subscriptions.jobs import Clock, Job, JobStore
+from blockhost.subscriptions.jobs import Job, JobStore
 from blockhost.subscriptions.source import Machine, Source, Subscription
 from blockhost.vm_db import VMDatabase, get_database
 
@@ -56,7 +56,7 @@ class Worker:
         *,
         open_database: Callable[[], VMDatabase] = lambda: get_database(create=False),
         open_provisioner: Callable[[], ProvisionerDispatcher] = get_provisioner,
-        clock: Clock = wall_clock.utc_now,
+        clock: wall_clock.Clock = wall_clock.utc_now,
     ) -> None:
         self._source = source
         self._jobs = jobs

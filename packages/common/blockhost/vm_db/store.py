@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
@@ -21,8 +21,6 @@ from blockhost.vm_db.pools import PoolExhausted, Pools
 from blockhost.vm_db.record import CHANGEABLE, COLUMNS, FLAGS, Status, VmRecord, as_moment, as_text
 from blockhost.vm_db.schema import SCHEMA
 
-Clock = Callable[[], datetime.datetime]
-
 
 class VMDatabase:
     """The contract's database API. Safe to share between threads; processes share the file."""
@@ -32,7 +30,7 @@ class VMDatabase:
         path: Path | str,
         pools: Pools | None = None,
         *,
-        clock: Clock = wall_clock.utc_now,
+        clock: wall_clock.Clock = wall_clock.utc_now,
         create: bool = True,
     ) -> None:
         """Open it; with `create`, an empty one is made where there is none.
@@ -309,7 +307,7 @@ class VMDatabase:
 class MockVMDatabase(VMDatabase):
     """The same database in memory, with pools of its own: for trying commands out."""
 
-    def __init__(self, *, clock: Clock = wall_clock.utc_now) -> None:
+    def __init__(self, *, clock: wall_clock.Clock = wall_clock.utc_now) -> None:
         pools = Pools.parse(
             {
                 "ip_pool": {

@@ -48,6 +48,9 @@ HINT = N_(
     " server, set it, then `blockhost-clock trust`."
 )
 
+#: Tells the time: `utc_now`, or a test's.
+Clock = Callable[[], datetime.datetime]
+
 _STA_UNSYNC = 0x40
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -71,6 +71,8 @@ class Wish:
             Address(self.owner_wallet)  # it becomes a field of the guest's /etc/passwd
         except ValueError as error:
             raise BlockhostError(f"--owner-wallet: {error}") from None
+        if self.user_data is not None:
+            seed.checked_user_data(self.user_data)
         for label, value, highest in (
             ("--cpu", self.cpu, 64),
             ("--memory", self.memory_mb, 1024 * 1024),
@@ -95,7 +97,7 @@ def create(wish: Wish, tell: Tell, database: VMDatabase | None = None) -> None:
     with exclusive(wish.name), ExitStack() as undo:
         made = made_before(wish, database)
         if made is not None:
-            tell(_answer(wish, made))
+            tell(answer(wish, made))
             return
         remove_leftovers(wish.name, database, settings)
         record = database.reserve_vm(
@@ -111,7 +113,7 @@ def create(wish: Wish, tell: Tell, database: VMDatabase | None = None) -> None:
         _build(wish, record, settings, undo)
         await_guest(wish.name, BOOT_S if wish.wait_s is None else wish.wait_s)
         database.mark_active(wish.name)
-        tell(_answer(wish, record))
+        tell(answer(wish, record))
         undo.pop_all()
 
 
@@ -125,13 +127,14 @@ def made_before(wish: Wish, database: VMDatabase) -> VmRecord | None:
     return record if same else None
 
 
-def _answer(wish: Wish, record: VmRecord) -> dict[str, Any]:
+def answer(wish: Wish, record: VmRecord | None, *, status: str = "ok") -> dict[str, Any]:
+    """The contract's object; without a record it says what is known before anything exists."""
     return {
-        "status": "ok",
+        "status": status,
         "vm_name": wish.name,
-        "ip": record["ip_address"],
-        "ipv6": record["ipv6_address"],
-        "vmid": record["vmid"],
+        "ip": record and record["ip_address"],
+        "ipv6": record and record["ipv6_address"],
+        "vmid": record and record["vmid"],
         "nft_token_id": wish.nft_token_id,
         "username": _username(wish),
     }
@@ -274,7 +277,6 @@ def _build(wish: Wish, record: VmRecord, settings: Settings, undo: ExitStack) ->
 
 def _user_data(wish: Wish, record: VmRecord) -> str:
     if wish.user_data is not None:
-        seed.checked_user_data(wish.user_data)
         return wish.user_data
     variables: dict[str, Any] = {
         "VM_NAME": wish.name,

@@ -160,4 +160,4 @@ def all_subscriptions(ledger: Ledger) -> list[Subscription]:
 
 def as_text(seconds: int) -> str:
     """A time of the ledger for people: `2027-01-31 14:05 UTC`."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    return wall_clock.as_text(datetime.fromtimestamp(seconds, UTC))

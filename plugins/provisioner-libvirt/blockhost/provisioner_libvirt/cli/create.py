@@ -11,8 +11,7 @@ from typing import Any
 from blockhost.errors import BlockhostError
 from blockhost.i18n import gettext as _
 from blockhost.provisioner_libvirt.cli.run import add_name, parser_for, run
-from blockhost.provisioner_libvirt.create import DEFAULT_USER, Wish, create, rehearse
-from blockhost.provisioner_libvirt.seed import checked_user_data, first_user
+from blockhost.provisioner_libvirt.create import Wish, answer, create, rehearse
 from blockhost.provisioner_libvirt.ssh_keys import parse_keys
 from blockhost.vm_db import get_database
 
@@ -41,44 +40,23 @@ def _create(options: argparse.Namespace) -> None:
         ssh_keys=() if keys is None else tuple(parse_keys(keys.read_text(encoding="utf-8"), str(keys))),
         wait_s=options.wait,
     )
-    username = first_user(checked_user_data(wish.user_data), DEFAULT_USER) if wish.user_data else DEFAULT_USER
     if not options.apply:
         if not options.mock:
             rehearse(wish)
-        _print(_unmade(wish, username))
+        _print(answer(wish, None, status="dry-run"))
     elif options.mock:
-        _print(_pretend(wish, username))
+        _print(_pretend(wish))
     else:
         create(wish, _print)
 
 
-def _print(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
+def _print(told: dict[str, Any]) -> None:
+    print(json.dumps(told), flush=True)
 
 
-def _unmade(wish: Wish, username: str) -> dict[str, Any]:
-    """The answer of a dry run: what is known before anything exists."""
-    return {
-        "status": "dry-run",
-        "vm_name": wish.name,
-        "ip": None,
-        "ipv6": None,
-        "vmid": None,
-        "nft_token_id": wish.nft_token_id,
-        "username": username,
-    }
-
-
-def _pretend(wish: Wish, username: str) -> dict[str, Any]:
+def _pretend(wish: Wish) -> dict[str, Any]:
     """`--mock`: a machine in a database that ends with this process."""
-    record = get_database(use_mock=True).reserve_vm(wish.name, owner=wish.owner_wallet)
-    return {
-        **_unmade(wish, username),
-        "status": "ok",
-        "ip": record["ip_address"],
-        "ipv6": record["ipv6_address"],
-        "vmid": record["vmid"],
-    }
+    return answer(wish, get_database(use_mock=True).reserve_vm(wish.name, owner=wish.owner_wallet))
 
 
 def _parser() -> argparse.ArgumentParser:
